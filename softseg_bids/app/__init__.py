@@ -1,0 +1,1 @@
+"""The BIDS App: steps, workflow, command line."""

@@ -1,0 +1,1 @@
+"""What a BIDS dataset holds, and what is written beside it."""

@@ -1,0 +1,1 @@
+"""Images: where voxels are, and NIfTI files."""

@@ -1,0 +1,179 @@
+"""Where voxels are: the one idea every image operation of the project shares.
+
+A :class:`Grid` is a shape and an affine. The affine maps voxel indices to scanner
+millimetres (RAS+, as in NIfTI), and a voxel *covers* the box of one spacing around its
+centre. Two operations move an array from one grid to another with the same axes:
+both are separable, one small weight matrix per axis, so that training, inference and
+the restoring of masks share the very same arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from nibabel import orientations
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+class Grid(NamedTuple):
+    """A box of voxels in scanner space.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Number of voxels along each of the three axes.
+    affine : ndarray, shape (4, 4)
+        Voxel indices to scanner millimetres (RAS+).
+    """
+
+    shape: tuple[int, int, int]
+    affine: Floats
+
+    @property
+    def spacing_mm(self) -> Floats:
+        """Voxel size along each axis, shape (3,)."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+
+    def to_world(self, indices: NDArray[np.floating]) -> Floats:
+        """Scanner coordinates (mm) of voxel indices, shape (..., 3)."""
+        return np.asarray(indices @ self.affine[:3, :3].T + self.affine[:3, 3], dtype=float)
+
+    def to_index(self, points_mm: NDArray[np.floating]) -> Floats:
+        """Voxel indices (fractional) of scanner points (mm), shape (..., 3)."""
+        inverse = np.linalg.inv(self.affine)
+        return np.asarray(points_mm @ inverse[:3, :3].T + inverse[:3, 3], dtype=float)
+
+
+def canonical(array: NDArray[np.generic], grid: Grid) -> tuple[NDArray[np.generic], Grid]:
+    """Flip and permute axes to the nearest right-anterior-superior order; no interpolation."""
+    change = orientations.io_orientation(grid.affine)
+    turned = orientations.apply_orientation(array, change)
+    affine = grid.affine @ orientations.inv_ornt_aff(change, grid.shape)
+    return turned, Grid(turned.shape[:3], affine)
+
+
+def like_stored(array: NDArray[np.generic], stored: Grid) -> NDArray[np.generic]:
+    """Undo :func:`canonical`: bring a canonical array back to the axes of ``stored``."""
+    change = orientations.io_orientation(stored.affine)
+    ras = np.array([[0, 1], [1, 1], [2, 1]])
+    return orientations.apply_orientation(array, orientations.ornt_transform(ras, change))
+
+
+def respaced(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
+    """The grid of another voxel size that covers the same box (rounded up to whole voxels).
+
+    The outer corner of the first voxel stays where it is, so that the first centre moves
+    by half the difference of the spacings.
+    """
+    new = np.asarray(spacing_mm, dtype=float)
+    old = grid.spacing_mm
+    extent = np.asarray(grid.shape) * old
+    shape = np.maximum(np.ceil(extent / new - 1e-3).astype(int), 1)
+    # Centre what rounding up adds.
+    corner = 0.5 * (extent - shape * new)
+    directions = grid.affine[:3, :3] / old
+    affine = np.eye(4)
+    affine[:3, :3] = directions * new
+    first_centre = corner + 0.5 * new
+    affine[:3, 3] = grid.affine[:3, 3] + directions @ (first_centre - 0.5 * old)
+    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
+
+def cropped(grid: Grid, start: NDArray[np.integer], shape: tuple[int, int, int]) -> Grid:
+    """The part of a grid (or what lies beyond it) that begins at voxel ``start``."""
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.to_world(np.asarray(start, dtype=float))
+    return Grid(shape, affine)
+
+
+def axis_weights(
+    n_in: int,
+    n_out: int,
+    scale: float,
+    shift: float,
+    outside: Literal["edge", "zero"],
+) -> Floats:
+    """Weights that average a linearly interpolated line over each output voxel.
+
+    Output voxel ``i`` covers input positions ``scale * i + shift ± scale / 2`` (in input
+    voxels). The weight of input ``j`` is the integral of its hat function over that
+    interval, divided by its width; so an output finer than the input interpolates, a
+    coarser one integrates, and either way ``sum(out) * scale == sum(in)`` wherever the
+    output covers the input.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Number of voxels along the axis.
+    scale, shift : float
+        Output voxel width, and the position of output voxel 0, in input voxels.
+    outside : {"edge", "zero"}
+        What lies beyond the input: its last value (images) or nothing (masks).
+
+    Returns
+    -------
+    ndarray, shape (n_out, n_in)
+    """
+    centre = scale * np.arange(n_out)[:, None] + shift
+    position = np.arange(n_in)[None, :]
+    upper = _hat_integral(centre + 0.5 * scale - position)
+    lower = _hat_integral(centre - 0.5 * scale - position)
+    weights = (upper - lower) / scale
+    if outside == "edge":
+        missing = 1.0 - weights.sum(axis=1)
+        nearest = np.where(centre[:, 0] < 0.5 * (n_in - 1), 0, n_in - 1)
+        weights[np.arange(n_out), nearest] += missing
+    return weights
+
+
+def _hat_integral(t: Floats) -> Floats:
+    """Integral of the unit hat function from minus infinity to ``t``."""
+    t = np.clip(t, -1.0, 1.0)
+    return np.where(t < 0, 0.5 * (t + 1) ** 2, 1 - 0.5 * (1 - t) ** 2)
+
+
+def resample(
+    array: NDArray[np.generic],
+    source: Grid,
+    target: Grid,
+    outside: Literal["edge", "zero"] = "edge",
+) -> Array:
+    """Bring an array to another grid with parallel axes.
+
+    Finer targets are interpolated, coarser ones integrated (see :func:`axis_weights`),
+    so the volume of a mask is conserved: ``sum(out) * voxel == sum(in) * voxel``.
+
+    Parameters
+    ----------
+    array : ndarray, shape source.shape
+    source, target : Grid
+        Axes must be parallel and point the same way.
+    outside : {"edge", "zero"}
+        What lies beyond the source: its border value (images) or nothing (masks).
+
+    Returns
+    -------
+    ndarray of float32, shape target.shape
+
+    Raises
+    ------
+    ValueError
+        If the axes of the grids are not parallel.
+    """
+    relation = np.linalg.inv(source.affine) @ target.affine
+    scale = np.diag(relation)[:3]
+    off_axis = relation[:3, :3] - np.diag(scale)
+    if np.abs(off_axis).max() > 1e-3 or scale.min() <= 0:
+        raise ValueError(f"grids are not parallel: voxel relation\n{relation}")
+    out = np.asarray(array, dtype=np.float32)
+    for axis in range(3):
+        weights = axis_weights(
+            source.shape[axis], target.shape[axis], scale[axis], relation[axis, 3], outside
+        )
+        moved = np.tensordot(weights.astype(np.float32), out, axes=(1, axis))
+        out = np.moveaxis(moved, 0, axis)
+    return np.ascontiguousarray(out)

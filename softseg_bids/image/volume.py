@@ -1,0 +1,189 @@
+"""A NIfTI file as an array and a :class:`~softseg_bids.image.grid.Grid`, or a clear error.
+
+Whatever the user can mend is a :class:`DataError`: its message names the file and says
+what to do. Files are written aside and renamed, so that no reader ever sees half of one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from softseg_bids.image.grid import Array, Grid
+
+# Outside this range a spacing is a broken header, not an acquisition.
+SPACING_RANGE_MM = (0.05, 20.0)
+# Larger than any scan (1024 x 1024 x 512), small enough to be read on a laptop.
+MAX_VOXELS = 2**29
+
+
+class DataError(ValueError):
+    """Input that the user can repair; the message names the file and the remedy."""
+
+
+class Volume(NamedTuple):
+    """A 3-D image: ``array`` (float32, in the file's own axis order) on ``grid``."""
+
+    array: Array
+    grid: Grid
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a 3-D scalar image.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI file; trailing axes of length one are dropped.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is not 3-D, has an impossible voxel size or affine,
+        or holds no finite contrast.
+    """
+    series = read_series(path)
+    if series.array.shape[3] != 1:
+        raise DataError(
+            f"{path}: has {series.array.shape[3]} volumes where one is expected; "
+            "split it, or name it as a multi-echo or diffusion series"
+        )
+    return Volume(series.array[..., 0], series.grid)
+
+
+def read_series(path: Path) -> Volume:
+    """Read a 3-D or 4-D image as an array of shape (x, y, z, volumes), float32.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_volume`, for any number of volumes.
+    """
+    image = _open(path)
+    shape = _sane_shape(path, image)
+    try:
+        values = np.asarray(image.dataobj)
+    except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile, MemoryError) as error:
+        raise DataError(f"{path}: image data cannot be read ({error}); copy it again") from error
+    if values.dtype.fields is not None or np.iscomplexobj(values):
+        raise DataError(f"{path}: holds {values.dtype} values; convert it to one real channel")
+    array = values.reshape(shape).astype(np.float32)
+    finite = np.isfinite(array)
+    if not finite.all():
+        if finite.mean() < 0.5:
+            raise DataError(f"{path}: more than half of its values are NaN or infinite")
+        array = np.where(finite, array, np.float32(0))
+    if array.min() == array.max():
+        raise DataError(f"{path}: every voxel has the value {array.flat[0]:g}; nothing to measure")
+    return Volume(array, read_grid(path, image))
+
+
+def read_grid(path: Path, image: nib.Nifti1Image | None = None) -> Grid:
+    """The grid of an image from its header alone.
+
+    Raises
+    ------
+    DataError
+        If the header cannot be read or makes no sense.
+    """
+    image = _open(path) if image is None else image
+    shape = _sane_shape(path, image)[:3]
+    affine = np.asarray(image.affine, dtype=float)
+    grid = Grid(shape, affine)
+    spacing = grid.spacing_mm
+    low, high = SPACING_RANGE_MM
+    if not np.isfinite(affine).all() or spacing.min() < low or spacing.max() > high:
+        sizes = " x ".join(f"{value:g}" for value in spacing)
+        raise DataError(
+            f"{path}: voxel size {sizes} mm is outside {low:g} to {high:g} mm; "
+            "correct the header (qform/sform, xyzt_units)"
+        )
+    directions = affine[:3, :3] / spacing
+    if np.abs(directions.T @ directions - np.eye(3)).max() > 0.02:
+        raise DataError(f"{path}: its affine is sheared; resample it onto a rectangular grid")
+    return grid
+
+
+def write_volume(path: Path, array: NDArray[np.generic], grid: Grid, like: Path) -> None:
+    """Write an array on the grid of ``like``, with its qform and sform codes.
+
+    Parameters
+    ----------
+    path : Path
+        Destination (``.nii.gz``); appears whole or not at all.
+    array : ndarray, shape grid.shape
+        Stored with its own dtype.
+    grid : Grid
+        Where the array lies.
+    like : Path
+        The source image, whose space codes and units are kept.
+    """
+    source = nib.load(like).header
+    image = nib.Nifti1Image(array, grid.affine)
+    qform, sform = int(source["qform_code"]), int(source["sform_code"])
+    # A file with neither code set is still in scanner space for whoever reads the mask.
+    image.set_qform(grid.affine, qform or (0 if sform else 1))
+    image.set_sform(grid.affine, sform or (0 if qform else 1))
+    image.header.set_xyzt_units("mm")
+    with written_aside(path) as aside:
+        nib.save(image, aside)
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, renamed to it when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes[-2:])
+    handle, name = tempfile.mkstemp(prefix=".", suffix=suffix, dir=path.parent)
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        # mkstemp makes private files; outputs follow the caller's umask instead.
+        mask = os.umask(0)
+        os.umask(mask)
+        aside.chmod(0o666 & ~mask)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    if not path.exists():
+        hint = "run `git annex get` on it" if path.is_symlink() else "check the path"
+        raise DataError(f"{path}: does not exist; {hint}")
+    try:
+        image = nib.load(path)
+    except (
+        OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError,
+    ) as error:
+        raise DataError(f"{path}: is not a readable NIfTI image ({error})") from error
+    if not isinstance(image, nib.Nifti1Image):
+        raise DataError(f"{path}: is a {type(image).__name__}; convert it to NIfTI")
+    return image
+
+
+def _sane_shape(path: Path, image: nib.Nifti1Image) -> tuple[int, int, int, int]:
+    shape = tuple(int(n) for n in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 2 or (len(shape) == 3 and min(shape) == 1):
+        raise DataError(f"{path}: is a 2-D image {shape}; a volume of several slices is needed")
+    if len(shape) not in (3, 4):
+        raise DataError(f"{path}: has shape {shape}; a 3-D image or a 4-D series is needed")
+    full = shape if len(shape) == 4 else (*shape, 1)
+    if min(full) < 1 or np.prod(full, dtype=float) > MAX_VOXELS:
+        raise DataError(f"{path}: its header claims {full} voxels; it is damaged or too large")
+    return full[0], full[1], full[2], full[3]

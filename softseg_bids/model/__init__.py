@@ -1,0 +1,1 @@
+"""The network that segments the cord, and how it is run."""

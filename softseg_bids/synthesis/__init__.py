@@ -1,0 +1,1 @@
+"""Procedural bodies with exact partial volume."""
