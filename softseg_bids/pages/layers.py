@@ -24,7 +24,7 @@ Bytes = NDArray[np.uint8]
 SOFT_COLOURS = "inferno"
 CONTOUR_COLOUR = "#2fe6ff"
 # The image must stay readable where the mask is certain.
-MOST_OPAQUE = 0.72
+MOST_OPAQUE = 0.6
 
 
 class Layers(NamedTuple):
@@ -36,7 +36,7 @@ class Layers(NamedTuple):
 
 
 def layers_at(path: Path) -> Layers:
-    """The three files of the figure whose picture is ``path`` (``x.png``, ``x_contour.png``, ``x_soft.png``)."""
+    """The files of the figure whose picture is ``x.png``: beside it ``x_contour.png`` and ``x_soft.png``."""
     return Layers(
         path, path.with_name(f"{path.stem}_contour.png"), path.with_name(f"{path.stem}_soft.png")
     )
@@ -97,9 +97,10 @@ def indexed_png(indices: Bytes, palette: Bytes) -> bytes:
 
 
 def soft_palette() -> Bytes:
-    """Colour and opacity of each soft value 0/255 to 255/255; opacity grows with the value, shape (256, 4)."""
+    """Colour and opacity (growing with the value) of each soft value from 0 to 1, shape (256, 4)."""
     value = np.linspace(0.0, 1.0, 256)
-    rgba = np.array(matplotlib.colormaps[SOFT_COLOURS](value))
+    # The palest tenth of the scale would pass for bright tissue.
+    rgba = np.array(matplotlib.colormaps[SOFT_COLOURS](0.9 * value))
     rgba[:, 3] = MOST_OPAQUE * value
     return np.round(255 * rgba).astype(np.uint8)
 
