@@ -6,6 +6,7 @@ At 72 dots per inch a point is a pixel, so every size below is in pixels of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import patheffects
@@ -61,9 +62,9 @@ def line_opacity(
     return _rgba(figure)[:, :, 3].copy()
 
 
-def write(axes: Axes, x: float, y: float, text: str, **style: object) -> None:
+def write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
     """Text at a pixel, as given: a dollar sign in a name starts no formula."""
-    axes.text(x, y, text, **{"color": INK, "size": TEXT_SIZE, "parse_math": False, **style})
+    axes.text(x, y, text, parse_math=False, **{"color": INK, "size": TEXT_SIZE, **style})
 
 
 def letters(axes: Axes, box: Box, names: str) -> None:

@@ -95,7 +95,7 @@ def montage(
     figure, axes = over(grey)
     for place, index in enumerate(shown):
         label_tile(axes, layout.box(place), notes.get(index, SliceNote(index)))
-    for place in range(0, layout.count, layout.columns):
+    for place in range(0, layout.n_tiles, layout.columns):
         letters(axes, layout.box(place), "RLAP")
     legend(axes, colours, PIXELS_PER_MM, (
         f"Radiological view: patient's right (R) on the left, front (A) up. Tiles of {TILE_MM:g} mm, "
@@ -182,7 +182,8 @@ def overview(path: Path, image: Image, spacing_mm: Spacing) -> Path:
     spacing = np.asarray(spacing_mm, dtype=float)
     size = np.asarray(image.shape) * spacing
     scale = OVERVIEW_PIXELS / size.max()
-    low, high = np.percentile(image, 1.0), np.percentile(image[image >= image.mean()], 98.0)
+    low = float(np.percentile(image, 1.0))
+    high = float(np.percentile(image[image >= image.mean()], 98.0))
     views_grey = []
     # Columns and rows run against the axes: right to left, front to back, head to feet.
     for across, down in OVERVIEW_AXES:

@@ -7,6 +7,7 @@ tables, sidecars and figures before. Names from a dataset are text, never markup
 from __future__ import annotations
 
 import base64
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from softseg_bids.image.volume import written_aside
+from softseg_bids.pages.curves import colour
 from softseg_bids.pages.layers import Layers
 
 
@@ -239,6 +241,13 @@ def subject_page(page: SubjectPage, path: Path) -> Path:
     FileNotFoundError
         If a figure is missing.
     """
+    html = _environment().get_template("subject.html").render(page=page, table=region_table)
+    with written_aside(path) as aside:
+        aside.write_text(html, encoding="utf-8")
+    return path
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("softseg_bids.pages"),
         autoescape=True,
@@ -246,12 +255,15 @@ def subject_page(page: SubjectPage, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = data_uri
-    environment.filters["number"] = number
-    html = environment.get_template("subject.html").render(page=page, table=region_table)
-    with written_aside(path) as aside:
-        aside.write_text(html, encoding="utf-8")
-    return path
+    environment.filters |= {
+        "colour": colour,
+        "counts": counts,
+        "data_uri": data_uri,
+        "number": number,
+        "percent": percent,
+        "voxel": voxel,
+    }
+    return environment
 
 
 def region_table(session: SessionBlock) -> dict[str, dict[str, RegionCell]]:
@@ -269,7 +281,20 @@ def data_uri(path: Path) -> str:
 
 
 def number(value: float | None, digits: int = 1, unit: str = "") -> str:
-    """A number with fixed decimals and its unit, or n/a."""
-    if value is None or value != value:
-        return "n/a"
-    return f"{value:.{digits}f}{unit}"
+    """A number with fixed decimals and its unit, or n/a (also for NaN)."""
+    return "n/a" if value is None or math.isnan(value) else f"{value:.{digits}f}{unit}"
+
+
+def percent(part: float | None) -> str:
+    """A part of one in whole percent, or n/a; rounded down, so that 100 % means all."""
+    return "n/a" if part is None or math.isnan(part) else f"{math.floor(100 * part + 1e-6)} %"
+
+
+def voxel(spacing_mm: Sequence[float]) -> str:
+    """A voxel size: ``0.5 × 0.5 × 5 mm``."""
+    return " × ".join(f"{size:.3g}" for size in spacing_mm) + " mm"
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """Flags and how many slices have them: ``partial 2, jump 1``."""
+    return ", ".join(f"{name} {count}" for name, count in numbers.items())

@@ -43,9 +43,9 @@ def _spokesman(group: list[int], notes: Mapping[int, SliceNote]) -> int:
 
 
 class Layout(NamedTuple):
-    """Places of ``count`` tiles in the montage, in pixels."""
+    """Places of ``n_tiles`` tiles in the montage, in pixels."""
 
-    count: int
+    n_tiles: int
 
     @property
     def size(self) -> int:
@@ -55,12 +55,12 @@ class Layout(NamedTuple):
     @property
     def columns(self) -> int:
         """Tiles in a row."""
-        return max(FEWEST_COLUMNS, min(MOST_COLUMNS, self.count))
+        return max(FEWEST_COLUMNS, min(MOST_COLUMNS, self.n_tiles))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the figure."""
-        rows = -(-self.count // self.columns)
+        rows = -(-self.n_tiles // self.columns)
         height = rows * (self.size + LABEL_HEIGHT + GAP) + GAP + LEGEND_HEIGHT
         return height, self.columns * (self.size + GAP) + GAP
 

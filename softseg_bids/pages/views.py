@@ -7,7 +7,7 @@ as viewers show them by default. A voxel of index i is centred at i times its sp
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from contourpy import contour_generator
@@ -91,11 +91,11 @@ class Frame(NamedTuple):
         """Resolution of the display, the same both ways."""
         return float(1.0 / abs(self.across_mm[1] - self.across_mm[0]))
 
-    def sample(self, plane: NDArray[np.floating], order: int) -> Floats:
+    def sample(self, plane: NDArray[np.floating], order: Literal[1, 3]) -> Floats:
         """Interpolate a plane of voxels at every pixel; NaN outside, shape (rows, columns)."""
         first = self.across_mm / self.spacing_mm[0]
         second = self.down_mm / self.spacing_mm[1]
-        where = np.meshgrid(first, second)
+        where = np.stack(np.meshgrid(first, second))
         values = ndimage.map_coordinates(plane.astype(float), where, order=order, mode="nearest")
         inside = np.logical_and.outer(_within(second, plane.shape[1]), _within(first, plane.shape[0]))
         return np.where(inside, values, np.nan)
@@ -103,7 +103,8 @@ class Frame(NamedTuple):
     def to_pixels(self, points_mm: Floats) -> Floats:
         """Pixel position (column, row) of points given along the plane's axes in mm, shape (n, 2)."""
         steps = np.array([self.across_mm[1] - self.across_mm[0], self.down_mm[1] - self.down_mm[0]])
-        return (points_mm - np.array([self.across_mm[0], self.down_mm[0]])) / steps + 0.5
+        start = np.array([self.across_mm[0], self.down_mm[0]])
+        return np.asarray((points_mm - start) / steps + 0.5, dtype=float)
 
     def contours(self, plane: NDArray[np.floating], level: float = 0.5) -> list[Floats]:
         """The curves where a linearly interpolated plane crosses a level, in pixels, each of shape (n, 2)."""
@@ -135,9 +136,10 @@ def sagittal_frame(
     """A sagittal view over all slices: columns run to the back, rows downwards."""
     columns = max(2, round((front_mm - back_mm) * pixels_per_mm))
     rows = max(2, round(n_slices * spacing_mm[2] * pixels_per_mm))
+    top_mm = float((n_slices - 0.5) * spacing_mm[2])
     across = front_mm - (np.arange(columns) + 0.5) / pixels_per_mm
-    down = (n_slices - 0.5) * spacing_mm[2] - (np.arange(rows) + 0.5) / pixels_per_mm
-    return Frame(across, down, spacing_mm[1:])
+    down = top_mm - (np.arange(rows) + 0.5) / pixels_per_mm
+    return Frame(np.asarray(across, dtype=float), down, spacing_mm[1:])
 
 
 def sagittal_plane(
