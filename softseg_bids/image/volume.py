@@ -116,6 +116,17 @@ def read_grid(path: Path, image: nib.Nifti1Image | None = None) -> Grid:
     return grid
 
 
+def count_volumes(path: Path) -> int:
+    """Number of volumes along the fourth axis, from the header alone.
+
+    Raises
+    ------
+    DataError
+        If the header cannot be read or makes no sense.
+    """
+    return _sane_shape(path, _open(path))[3]
+
+
 def write_volume(path: Path, array: NDArray[np.generic], grid: Grid, like: Path) -> None:
     """Write an array on the grid of ``like``, with its qform and sform codes.
 

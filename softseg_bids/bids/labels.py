@@ -1,0 +1,152 @@
+"""Disc labels and corrected masks that people or other tools have put beside a dataset.
+
+They are matched to their source image by name: the source's file name followed by one of the
+endings below, as the manual-correction scripts of the spine-generic project, SCT and
+TotalSpineSeg write them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from softseg_bids.bids.names import bare
+from softseg_bids.image.volume import DataError
+
+logger = logging.getLogger(__name__)
+
+# Best first. What was warped from another contrast comes after what was labelled on the image.
+DISC_ENDINGS = (
+    "_label-discs_dlabel",
+    "_label-disc_dlabel",
+    "_labels-disc-manual",
+    "_labels-discs-manual",
+    "_labels-disc",
+    "_label-discs_desc-*_dlabel",
+    "_totalspineseg_discs",
+    "_totalspineseg_levels",
+    "_step1_levels",
+    "_seg_labeled_discs",
+    "_label-SC_seg_labeled_discs",
+)
+# TotalSpineSeg on its own writes files of the source's name into a folder of this one.
+DISC_FOLDERS = ("step1_levels",)
+
+CORRECTED_ENDINGS = (
+    "_label-SC_mask",
+    "_label-SC_seg",
+    "_label-SC_probseg",
+    "_label-SC_softseg",
+    "_seg-manual",
+    "_softseg",
+    "_seg",
+)
+
+# Big, and never the home of a label.
+_SKIPPED_FOLDERS = frozenset({"figures", "logs", "work", "sourcedata", "code"})
+
+
+class LabelFiles:
+    """The NIfTI files below some folders, by participant; listed once."""
+
+    def __init__(self, folders: Iterable[Path], participants: Sequence[str]) -> None:
+        wanted = frozenset(participants)
+        self._files: dict[str, list[Path]] = {label: [] for label in participants}
+        for folder in folders:
+            for path in _images_below(folder, wanted):
+                self._files[_participant(path.name)].append(path)
+
+    def discs(self, participant: str, names: Sequence[str]) -> Path | None:
+        """The disc labels of the image known by ``names`` (without extensions), or None.
+
+        Folders are preferred in the order they were given, then endings in the order of
+        :data:`DISC_ENDINGS`. A broken annex link is passed over with a warning.
+        """
+        endings = [name + ending for ending in DISC_ENDINGS for name in names]
+        found = self._first(participant, endings)
+        if found is None:
+            here = [p for p in self._files[participant] if p.parent.name in DISC_FOLDERS]
+            found = _present(path for path in here if bare(path) in names)
+        return found
+
+    def corrected(
+        self, participant: str, names: Sequence[str], own_name: str, folder: PurePosixPath
+    ) -> Path | None:
+        """The corrected cord mask of an image, or None.
+
+        Parameters
+        ----------
+        participant : str
+            Label without prefix.
+        names : sequence of str
+            The image's name without extensions, best first.
+        own_name : str
+            What this app calls its binary mask of the image (without extensions): the name
+            under which people save a corrected copy. It comes first.
+        folder : PurePosixPath
+            The image's folder in the dataset; a file at the same place below the corrections
+            is preferred to one elsewhere.
+        """
+        wanted = [own_name, *(name + ending for ending in CORRECTED_ENDINGS for name in names)]
+        same_place = [p for p in self._files[participant] if _ends_with(p.parent, folder)]
+        return self._first(participant, wanted, same_place) or self._first(participant, wanted)
+
+    def _first(
+        self, participant: str, patterns: Sequence[str], among: list[Path] | None = None
+    ) -> Path | None:
+        files = self._files[participant] if among is None else among
+        for pattern in patterns:
+            found = _present(path for path in files if fnmatchcase(bare(path), pattern))
+            if found is not None:
+                return found
+        return None
+
+
+def checked_folder(name: str, path: Path) -> Path:
+    """A folder the user named by ``--derivatives``.
+
+    Raises
+    ------
+    DataError
+        If it does not exist.
+    """
+    if not path.is_dir():
+        raise DataError(f"{path}: the derivatives folder {name!r} does not exist; correct it, or mount it")
+    return path
+
+
+def _images_below(folder: Path, participants: frozenset[str]) -> list[Path]:
+    found = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if _is_entered(name, participants))
+        found += [
+            Path(where, name)
+            for name in sorted(files)
+            if name.endswith((".nii.gz", ".nii")) and _participant(name) in participants
+        ]
+    return found
+
+
+def _is_entered(folder: str, participants: frozenset[str]) -> bool:
+    if folder.startswith(".") or folder in _SKIPPED_FOLDERS:
+        return False
+    return not folder.startswith("sub-") or folder.removeprefix("sub-") in participants
+
+
+def _participant(name: str) -> str:
+    return name.removeprefix("sub-").split("_", 1)[0].split(".", 1)[0] if name.startswith("sub-") else ""
+
+
+def _ends_with(folder: Path, relative: PurePosixPath) -> bool:
+    return folder.parts[-len(relative.parts) :] == relative.parts
+
+
+def _present(paths: Iterable[Path]) -> Path | None:
+    for path in paths:
+        if path.exists():
+            return path
+        logger.warning("%s: is not downloaded (run `git annex get` on it); it is not used", path)
+    return None
