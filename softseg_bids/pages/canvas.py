@@ -5,7 +5,6 @@ At 72 dots per inch a point is a pixel, so every size below is in pixels of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,15 +49,23 @@ def rendered(figure: Figure) -> Bytes:
     return _rgba(figure)[:, :, :3].copy()
 
 
-def line_opacity(
-    curves: Sequence[Floats], shape: tuple[int, int], dashed: Sequence[Floats] = ()
-) -> Bytes:
-    """Opacity (0 to 255) of thin antialiased curves given in pixels (column, row), of a given shape."""
+def line_opacity(segments: Floats, shape: tuple[int, int], dashed: Floats | None = None) -> Bytes:
+    """Opacity (0 to 255) of thin antialiased lines.
+
+    Parameters
+    ----------
+    segments : ndarray, shape (n, 2, 2)
+        Drawn solid: (start, end) x (column, row) in pixels.
+    shape : tuple of int
+        Height and width of the picture.
+    dashed : ndarray, shape (m, 2), optional
+        A curve through these pixels, drawn dashed and fainter.
+    """
     figure, axes = _transparent(*shape)
-    axes.add_collection(LineCollection(list(curves), linewidths=CONTOUR_WIDTH, colors="white"))
-    axes.add_collection(
-        LineCollection(list(dashed), linewidths=0.9, colors="white", linestyles="dashed", alpha=0.6)
-    )
+    solid = LineCollection(list(segments), linewidths=CONTOUR_WIDTH, colors="white", capstyle="round")
+    axes.add_collection(solid)
+    if dashed is not None:
+        axes.plot(*dashed.T, color="white", linewidth=0.9, linestyle="--", alpha=0.6)
     return _rgba(figure)[:, :, 3].copy()
 
 

@@ -134,11 +134,12 @@ def _markers(curves: Sequence[Curve]) -> list[str]:
 def _draw_curve(axes: Axes, curve: Curve, marker: str) -> None:
     order = np.argsort(curve.position_mm)
     position, area, binary = (values[order] for values in curve[2:5])
-    counted = np.where(curve.light[order], np.nan, area)
+    light = curve.light[order]
+    counted = np.where(light, np.nan, area)
     shade = colour(curve.contrast)
     step = float(np.median(np.diff(position))) if len(position) > 1 else MARKER_DISTANCE_MM
     every = max(1, round(MARKER_DISTANCE_MM / max(step, 0.1)))
-    axes.plot(position, binary, color=shade, linewidth=0.9, linestyle=":", alpha=0.8)
+    axes.plot(position, np.where(light, np.nan, binary), color=shade, linewidth=0.9, linestyle=":", alpha=0.8)
     axes.plot(position, area, color=shade, linewidth=1.4, alpha=LIGHT, marker=".", markersize=3)
     axes.plot(position, counted, color=shade, linewidth=2.0, marker=marker, markersize=4.5, markevery=every)
 

@@ -83,7 +83,7 @@ def montage(
     shown = tile_slices(line.slices, float(spacing[2]), notes)
     layout = Layout(len(shown))
     grey, colours = blank(*layout.shape), np.zeros(layout.shape, np.uint8)
-    curves: list[Floats] = []
+    segments: list[Floats] = []
     for place, index in enumerate(shown):
         centre = line.points_mm[index - int(line.slices[0])]
         frame = views.axial_frame(centre, TILE_MM, PIXELS_PER_MM, spacing)
@@ -91,7 +91,7 @@ def montage(
         values = frame.sample(image[:, :, index], order=3)
         grey[box] = views.to_grey(values, window.low[index], window.high[index])
         colours[box] = _as_bytes(frame.sample(soft[:, :, index], order=1))
-        curves += _moved(frame.contours(soft[:, :, index]), box)
+        segments.append(_moved(frame.outline(soft[:, :, index]), box))
     figure, axes = over(grey)
     for place, index in enumerate(shown):
         label_tile(axes, layout.box(place), notes.get(index, SliceNote(index)))
@@ -101,7 +101,8 @@ def montage(
         f"Radiological view: patient's right (R) on the left, front (A) up. Tiles of {TILE_MM:g} mm, "
         "head first; number as in the table."
     ))
-    return write_layers(path, rendered(figure), line_opacity(curves, layout.shape), colours)
+    contour = line_opacity(np.concatenate(segments), layout.shape)
+    return write_layers(path, rendered(figure), contour, colours)
 
 
 def sagittal(
@@ -138,17 +139,17 @@ def sagittal(
     grey[box] = views.to_grey(frame.sample(views.sagittal_plane(image, spacing, line), order=1), low, high)
     mask = views.sagittal_plane(soft, spacing, line)
     colours[box] = _as_bytes(frame.sample(mask, order=1))
-    centre = _moved([frame.to_pixels(line.points_mm[:, 1:])], box)[0]
+    centre = _moved(frame.to_pixels(line.points_mm[:, 1:]), box)
     figure, axes = over(grey)
     rows = dict(zip(line.slices[::-1].tolist(), centre[::-1, 1].tolist(), strict=True))
     label_slices(axes, box, rows, notes)
     for name, point in (discs or {}).items():
-        mark_disc(axes, box, _moved([frame.to_pixels(point[None, 1:])], box)[0][0], name)
+        mark_disc(axes, box, _moved(frame.to_pixels(point[1:]), box), name)
     letters(axes, box, "APSI")
     text = "Cut where the cord lies from right to left; front (A) on the left."
     legend(axes, colours, frame.pixels_per_mm, text)
-    opacity = line_opacity(_moved(frame.contours(mask), box), shape, dashed=[centre])
-    return write_layers(path, rendered(figure), opacity, colours)
+    contour = line_opacity(_moved(frame.outline(mask), box), shape, dashed=centre)
+    return write_layers(path, rendered(figure), contour, colours)
 
 
 def _sagittal_frame(shape: tuple[int, ...], spacing: Floats, line: Centreline) -> views.Frame:
@@ -228,11 +229,9 @@ def _as_bytes(values: Floats) -> Bytes:
     return np.round(255 * np.clip(np.nan_to_num(values), 0.0, 1.0)).astype(np.uint8)
 
 
-def _moved(curves: Sequence[Floats], box: Box) -> list[Floats]:
-    """Curves of a view moved to its box; what leaves the view is cut away."""
-    corner = np.array([box[1].start, box[0].start], dtype=float)
-    size = np.array([box[1].stop, box[0].stop]) - corner
-    return [np.where((curve < 0) | (curve > size), np.nan, curve) + corner for curve in curves]
+def _moved(pixels: Floats, box: Box) -> Floats:
+    """Points of a view (column, row) moved to its box in the figure, shape (..., 2)."""
+    return np.asarray(pixels + np.array([box[1].start, box[0].start]), dtype=float)
 
 
 def _check_shapes(image: Image, soft: Image) -> None:

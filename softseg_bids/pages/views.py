@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from contourpy import contour_generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from softseg_bids.core.contour import outline
 from softseg_bids.core.cord import Centreline
 
 Floats = NDArray[np.float64]
@@ -101,22 +101,22 @@ class Frame(NamedTuple):
         return np.where(inside, values, np.nan)
 
     def to_pixels(self, points_mm: Floats) -> Floats:
-        """Pixel position (column, row) of points given along the plane's axes in mm, shape (n, 2)."""
+        """Pixel position (column, row) of points given along the plane's axes in mm, shape (..., 2)."""
         steps = np.array([self.across_mm[1] - self.across_mm[0], self.down_mm[1] - self.down_mm[0]])
         start = np.array([self.across_mm[0], self.down_mm[0]])
         return np.asarray((points_mm - start) / steps + 0.5, dtype=float)
 
-    def contours(self, plane: NDArray[np.floating], level: float = 0.5) -> list[Floats]:
-        """The curves where a linearly interpolated plane crosses a level, in pixels, each of shape (n, 2)."""
-        # The border of zeros closes the contour of a mask that touches the edge of the field of view.
-        padded = np.pad(plane.astype(float), 1)
-        lines = contour_generator(z=padded.T).lines(level)
-        curves = [self.to_pixels((np.asarray(line) - 1.0) * self.spacing_mm) for line in lines]
-        return [curve for curve in curves if self._sees(curve)]
+    def outline(self, plane: NDArray[np.floating]) -> Floats:
+        """The measured outline (0.5) of a plane of soft values that lies in view, in pixels.
 
-    def _sees(self, curve: Floats) -> bool:
-        low, high = curve.min(axis=0), curve.max(axis=0)
-        return bool(high.min() >= 0 and low[0] <= len(self.across_mm) and low[1] <= len(self.down_mm))
+        Returns
+        -------
+        ndarray, shape (n, 2, 2)
+            Segments as (start, end) x (column, row).
+        """
+        segments = self.to_pixels(outline(plane, (float(self.spacing_mm[0]), float(self.spacing_mm[1]))))
+        size = np.array([len(self.across_mm), len(self.down_mm)])
+        return segments[((segments >= 0) & (segments <= size)).all(axis=(1, 2))]
 
 
 def _within(index: Floats, size: int) -> NDArray[np.bool_]:
