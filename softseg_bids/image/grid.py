@@ -15,6 +15,8 @@ import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
 
+from softseg_bids.core.respace import axis_weights
+
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
@@ -90,52 +92,6 @@ def cropped(grid: Grid, start: NDArray[np.integer], shape: tuple[int, int, int])
     return Grid(shape, affine)
 
 
-def axis_weights(
-    n_in: int,
-    n_out: int,
-    scale: float,
-    shift: float,
-    outside: Literal["edge", "zero"],
-) -> Floats:
-    """Weights that average a linearly interpolated line over each output voxel.
-
-    Output voxel ``i`` covers input positions ``scale * i + shift ± scale / 2`` (in input
-    voxels). The weight of input ``j`` is the integral of its hat function over that
-    interval, divided by its width; so an output finer than the input interpolates, a
-    coarser one integrates, and either way ``sum(out) * scale == sum(in)`` wherever the
-    output covers the input.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Number of voxels along the axis.
-    scale, shift : float
-        Output voxel width, and the position of output voxel 0, in input voxels.
-    outside : {"edge", "zero"}
-        What lies beyond the input: its last value (images) or nothing (masks).
-
-    Returns
-    -------
-    ndarray, shape (n_out, n_in)
-    """
-    centre = scale * np.arange(n_out)[:, None] + shift
-    position = np.arange(n_in)[None, :]
-    upper = _hat_integral(centre + 0.5 * scale - position)
-    lower = _hat_integral(centre - 0.5 * scale - position)
-    weights = (upper - lower) / scale
-    if outside == "edge":
-        missing = 1.0 - weights.sum(axis=1)
-        nearest = np.where(centre[:, 0] < 0.5 * (n_in - 1), 0, n_in - 1)
-        weights[np.arange(n_out), nearest] += missing
-    return weights
-
-
-def _hat_integral(t: Floats) -> Floats:
-    """Integral of the unit hat function from minus infinity to ``t``."""
-    t = np.clip(t, -1.0, 1.0)
-    return np.where(t < 0, 0.5 * (t + 1) ** 2, 1 - 0.5 * (1 - t) ** 2)
-
-
 def resample(
     array: NDArray[np.generic],
     source: Grid,
@@ -144,7 +100,7 @@ def resample(
 ) -> Array:
     """Bring an array to another grid with parallel axes.
 
-    Finer targets are interpolated, coarser ones integrated (see :func:`axis_weights`),
+    Finer targets are interpolated, coarser ones integrated (see :func:`~softseg_bids.core.respace.axis_weights`),
     so the volume of a mask is conserved: ``sum(out) * voxel == sum(in) * voxel``.
 
     Parameters

@@ -1,0 +1,101 @@
+"""Training pairs: a random body, scanned at random, seen on the network's grid.
+
+The image takes the very road of inference: native voxels, then
+:func:`softseg_bids.core.respace.axis_weights` to the network's grid, then the same normalisation.
+The label is the exact cord fraction there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from softseg_bids.core.respace import axis_weights
+from softseg_bids.model.network import normalise
+from softseg_bids.synthesis.anatomy import render
+from softseg_bids.synthesis.body import draw_body
+from softseg_bids.synthesis.contrast import draw_contrast, paint
+from softseg_bids.synthesis.scanner import acquire, displaced_points, draw_acquisition, fine_grid, native_axis
+
+Spacing = tuple[float, float, float]
+Shape = tuple[int, int, int]
+
+
+class Pair(NamedTuple):
+    """One training example on the network's grid, each of shape ``shape``, float32.
+
+    ``image`` is normalised; ``cord`` the fraction in [0, 1]; ``seen`` is 1 inside the field of
+    view and 0 where the image was extended beyond it.
+    """
+
+    image: Tensor
+    cord: Tensor
+    seen: Tensor
+
+
+def draw_pair(
+    rng: np.random.Generator, shape: Shape, spacing_mm: Spacing, device: torch.device, wide: bool = False
+) -> Pair:
+    """Draw one pair.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+    shape, spacing_mm : tuple
+        The network's patch and grid.
+    device : torch device
+        Where to render.
+    wide : bool
+        A field of view for the coarse network: the cord anywhere in it, or not at all.
+    """
+    size = np.asarray(shape) * np.asarray(spacing_mm)
+    # Where the cord passes relative to the patch; wide fields hold it anywhere.
+    reach = np.array([0.28, 0.30, 0.0]) if wide else np.array([0.17, 0.17, 0.0])
+    centre = rng.uniform(-1, 1, 3) * reach * size
+    away = wide and rng.random() < 0.06
+    if away:
+        centre = centre + np.array([rng.choice([-1, 1]) * size[0], 0, 0])
+    start, end = centre - 0.5 * size, centre + 0.5 * size
+    body = draw_body(rng, wide=wide)
+    scan = draw_acquisition(rng, start, end)
+    grid = fine_grid(scan, spacing_mm)
+    scene = render(body, displaced_points(scan, grid, device), spacing_mm)
+    native = acquire(scan, paint(scene, draw_contrast(rng), spacing_mm), grid)
+    image, cord = native, scene.cord
+    seen = torch.ones((1, 1, 1), device=device)
+    for axis in range(3):
+        target = start[axis] + (np.arange(shape[axis]) + 0.5) * spacing_mm[axis]
+        image = _to_axis(image, axis, native_axis(scan, axis), target, scan.spacing_mm[axis], spacing_mm[axis], "edge")
+        cord = _to_axis(cord, axis, grid.centres(axis), target, spacing_mm[axis], spacing_mm[axis], "zero")
+        inside = (target > scan.start_mm[axis]) & (target < scan.end_mm[axis])
+        inside_axis = torch.as_tensor(inside, dtype=torch.float32, device=device)
+        seen = seen * inside_axis.reshape([-1 if a == axis else 1 for a in range(3)])
+    return Pair(normalise(image), cord.clamp(0, 1), seen)
+
+
+def _to_axis(
+    values: Tensor, axis: int, source: np.ndarray, target: np.ndarray, h_in: float, h_out: float, outside: str
+) -> Tensor:
+    shift = (target[0] - source[0]) / h_in
+    weights = axis_weights(len(source), len(target), h_out / h_in, shift, outside)  # type: ignore[arg-type]
+    matrix = torch.as_tensor(weights, dtype=torch.float32, device=values.device)
+    return torch.movedim(torch.tensordot(matrix, values, dims=([1], [axis])), 0, axis)
+
+
+class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
+    """An endless stream of pairs; worker ``w`` of a run with ``seed`` draws the same ones every time."""
+
+    def __init__(self, shape: Shape, spacing_mm: Spacing, seed: int, wide: bool) -> None:
+        self.shape, self.spacing_mm, self.seed, self.wide = shape, spacing_mm, seed, wide
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        torch.set_num_threads(1)
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, 0 if worker is None else worker.id])
+        while True:
+            yield tuple(t[None] for t in draw_pair(rng, self.shape, self.spacing_mm, torch.device("cpu"), self.wide))

@@ -1,0 +1,188 @@
+"""Train one of the two networks on procedural bodies: one command, resumable anywhere.
+
+``python -m softseg_bids.training.train segmenter --folder runs/segmenter --minutes 60``
+
+The learning rate warms up, stays constant, and decays only over the last steps of a run
+(``--decay``). The state is saved as it was *before* the decay, so that a later run goes on from
+there as if none had been; the averaged weights of the end are saved beside it, to be packed by
+``python -m softseg_bids.training.pack``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from softseg_bids.model.loss import cross_entropy, soft_dice
+from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture, FoldedUNet
+from softseg_bids.training.dataset import Pair, Pairs, draw_pair
+
+ROLES = {"locator": LOCATOR, "segmenter": SEGMENTER}
+VALIDATION_SEED = 20_000_003
+WARMUP_STEPS = 200
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train for the given time or steps, then decay, validate and save."""
+    options = _parser().parse_args(argv)
+    folder: Path = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    device = torch.device(options.device)
+    torch.manual_seed(options.seed)
+    architecture = ROLES[options.role]
+    network = FoldedUNet(architecture).to(device)
+    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_slow_average)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-4)
+    step = _resume(folder / "state.pt", network, average, optimiser)
+    validation = _validation_pairs(options.role, architecture, device)
+    pairs = _stream(options, architecture, device, step)
+    began, first, decay_from = time.monotonic(), step, None
+    log = (folder / "log.tsv").open("a")
+    losses: list[float] = []
+    while True:
+        spent = time.monotonic() - began
+        pace = spent / max(step - first, 1)
+        ends = spent + options.decay * pace >= options.minutes * 60 or step + options.decay >= options.steps
+        if decay_from is None and step > first and (ends or step % options.every == 0):
+            _save_state(folder / "state.pt", step, network, average, optimiser)
+            if ends:
+                decay_from = step
+        done = 0.0 if decay_from is None else (step - decay_from) / max(options.decay, 1)
+        if done >= 1:
+            break
+        rate = options.rate * min(1.0, (step + 1) / WARMUP_STEPS) * (1 - done)
+        losses.append(_train_step(network, optimiser, next(pairs), rate, options.role))
+        average.update_parameters(network)
+        step += 1
+        if step % options.every == 0:
+            line = f"{step}\t{spent:.0f}\t{rate:.2e}\t{np.mean(losses):.5f}\t" + _scores(average, validation)
+            print(line, flush=True)
+            print(line, file=log, flush=True)
+            losses.clear()
+            _save_weights(folder / "weights.pt", step, architecture, average)
+    print("end\t" + _scores(average, validation), flush=True)
+    _save_weights(folder / "weights.pt", step, architecture, average)
+    log.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Train a network on procedural bodies.")
+    parser.add_argument("role", choices=sorted(ROLES))
+    parser.add_argument("--folder", type=Path, required=True, help="state, weights and log; resumed if present")
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--steps", type=int, default=2**40, help="total, earlier runs counted in")
+    parser.add_argument("--decay", type=int, default=600, help="last steps, over which the rate falls to 0")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw bodies (CPU only)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--every", type=int, default=200, help="steps between validations and saved states")
+    return parser
+
+
+def _train_step(
+    network: nn.Module, optimiser: torch.optim.Optimizer, pair: tuple[Tensor, Tensor, Tensor], rate: float, role: str
+) -> float:
+    image, cord, seen = pair
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=image.device.type == "cuda"):
+        logits = network(image).float()
+    loss = cross_entropy(logits, cord, seen)
+    if role == "locator":
+        loss = loss + 0.1 * soft_dice(logits, cord, seen)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _slow_average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    """Exponential average over about a thousand steps, shorter at the beginning."""
+    weight = 1 - min(0.999, (1 + int(count)) / (10 + int(count)))
+    torch._foreach_lerp_(averaged, current, weight)
+
+
+def _stream(
+    options: Any, architecture: Architecture, device: torch.device, step: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches without end. Another step to resume from draws other bodies: none is seen twice."""
+    wide = options.role == "locator"
+    seed = options.seed * 1_000_003 + step
+    if device.type == "cuda":
+        rng = np.random.default_rng([seed, 0])
+        while True:
+            drawn = [draw_pair(rng, architecture.window, architecture.spacing_mm, device, wide) for _ in range(options.batch)]
+            image, cord, seen = (torch.stack(parts)[:, None] for parts in zip(*drawn, strict=True))
+            yield image, cord, seen
+    pairs = Pairs(architecture.window, architecture.spacing_mm, seed, wide)
+    yield from DataLoader(pairs, batch_size=options.batch, num_workers=options.workers, prefetch_factor=4)
+
+
+def _validation_pairs(role: str, architecture: Architecture, device: torch.device, count: int = 24) -> list[Pair]:
+    rng = np.random.default_rng(VALIDATION_SEED)
+    return [draw_pair(rng, architecture.window, architecture.spacing_mm, device, role == "locator") for _ in range(count)]
+
+
+@torch.no_grad()
+def _scores(network: nn.Module, pairs: list[Pair]) -> str:
+    """Median Dice at 0.5 and relative volume error over the fixed validation bodies that show a cord."""
+    network.eval()
+    dice, volume = [], []
+    for image, cord, seen in pairs:
+        predicted = network(image[None, None]).sigmoid()[0, 0] * seen
+        true = cord * seen
+        if float(true.sum()) < 200:
+            continue
+        p, t = predicted >= 0.5, true >= 0.5
+        dice.append(float(2 * (p & t).sum() / (p.sum() + t.sum()).clamp_min(1)))
+        volume.append(float(predicted.sum() / true.sum()) - 1)
+    network.train()
+    return (
+        f"dice {np.median(dice):.3f} (10 % {np.quantile(dice, 0.1):.3f})\t"
+        f"volume {100 * np.median(volume):+.1f} % (MAD {100 * np.median(np.abs(volume)):.1f} %)"
+    )
+
+
+def _resume(path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict(state["network"])
+    average.load_state_dict(state["average"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
+
+
+def _save_state(
+    path: Path, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    _save(path, {
+        "step": step, "network": network.state_dict(), "average": average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    })  # fmt: skip
+
+
+def _save_weights(path: Path, step: int, architecture: Architecture, average: torch.optim.swa_utils.AveragedModel) -> None:
+    _save(path, {"step": step, "architecture": architecture._asdict(), "state": average.module.state_dict()})
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    aside = path.with_suffix(".part")
+    torch.save(content, aside)
+    aside.replace(path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
