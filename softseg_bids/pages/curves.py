@@ -107,10 +107,10 @@ def draw(path: Path, curves: Sequence[Curve], regions: Sequence[Region]) -> Path
     figure = Figure(figsize=(WIDTH_IN, float(heights.sum()) + 0.12), facecolor="white")
     top, plot, low = heights / figure.get_figheight()
     axes = figure.add_axes((0.065, low, 0.92, plot))
-    for axes_curve, marker in zip(curves, _markers(curves), strict=True):
+    for axes_curve, marker in zip(curves, markers(curves), strict=True):
         _draw_curve(axes, axes_curve, marker)
     axes.set_xlim(*_extent(curves))
-    axes.set_ylim(*_area_range(curves))
+    axes.set_ylim(*area_range(curves))
     _dress(axes)
     if rows:
         _draw_regions(figure.add_axes((0.065, low + plot, 0.92, top)), axes, rows)
@@ -121,7 +121,7 @@ def draw(path: Path, curves: Sequence[Curve], regions: Sequence[Region]) -> Path
     return path
 
 
-def _markers(curves: Sequence[Curve]) -> list[str]:
+def markers(curves: Sequence[Curve]) -> list[str]:
     seen: dict[str, int] = {}
     markers = []
     for curve in curves:
@@ -149,7 +149,7 @@ def _extent(curves: Sequence[Curve]) -> tuple[float, float]:
     return float(positions.min()) - 2.0, float(positions.max()) + 2.0
 
 
-def _area_range(curves: Sequence[Curve]) -> tuple[float, float]:
+def area_range(curves: Sequence[Curve]) -> tuple[float, float]:
     """Limits that hold every area a mean uses (all of them, if none does), with a little room."""
     every = np.concatenate([np.append(curve.area_mm2, curve.area_binary_mm2) for curve in curves])
     light = np.concatenate([np.append(curve.light, curve.light) for curve in curves])
@@ -211,7 +211,7 @@ def _draw_regions(strip: Axes, plot: Axes, rows: Sequence[Sequence[Region]]) -> 
 def _draw_legend(figure: Figure, curves: Sequence[Curve]) -> None:
     handles = [
         Line2D([], [], color=colour(curve.contrast), linewidth=2, marker=marker, label=curve.label)
-        for curve, marker in zip(curves, _markers(curves), strict=True)
+        for curve, marker in zip(curves, markers(curves), strict=True)
     ]
     handles += [
         Line2D([], [], color=MUTED, linewidth=2, label="soft mask"),

@@ -18,6 +18,8 @@ from softseg_bids.core.cord import Centreline
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
+# Of interpolation: linear for masks, as their outline; cubic for images.
+Order = Literal[1, 3]
 
 # The window follows the cord and its near surroundings, so that fat does not decide it ...
 WINDOW_RADIUS_MM = 11.0
@@ -52,7 +54,8 @@ def cord_window(image: NDArray[np.floating], spacing_mm: Floats, line: Centrelin
     every = np.arange(image.shape[2])
     low = np.interp(every, line.slices, smooth[:, 0])
     high = np.interp(every, line.slices, smooth[:, 1])
-    width = np.maximum(high - low, np.finfo(np.float32).tiny)
+    # Never empty, even where the surroundings of the cord hold a single value.
+    width = np.maximum(high - low, 1e-6 * np.abs(high) + np.finfo(np.float32).tiny)
     return Window(low, low + (1 + WINDOW_HEADROOM) * width)
 
 
@@ -91,7 +94,7 @@ class Frame(NamedTuple):
         """Resolution of the display, the same both ways."""
         return float(1.0 / abs(self.across_mm[1] - self.across_mm[0]))
 
-    def sample(self, plane: NDArray[np.floating], order: Literal[1, 3]) -> Floats:
+    def sample(self, plane: NDArray[np.floating], order: Order) -> Floats:
         """Interpolate a plane of voxels at every pixel; NaN outside, shape (rows, columns)."""
         first = self.across_mm / self.spacing_mm[0]
         second = self.down_mm / self.spacing_mm[1]
