@@ -25,7 +25,7 @@ def join_echoes(scans: Iterable[Scan]) -> list[Scan]:
     Its stem is without ``echo-``, its metadata are those of the first echo.
     """
     joined = []
-    for group in _grouped(scans, lambda scan: (scan.folder, _without_echo(scan), scan.suffix)):
+    for group in _grouped(scans, lambda scan: (*_place(scan), _without_echo(scan), scan.suffix)):
         echoes = sorted(group, key=_echo_number)
         if len(echoes) == 1 or "echo" not in echoes[0].entities:
             joined += echoes
@@ -57,19 +57,19 @@ def prefer_means(scans: Iterable[Scan]) -> Chosen:
 
 def prefer_corrected(scans: Iterable[Scan]) -> Chosen:
     """Of images stored with and without gradient non-linearity correction, the corrected one."""
-    scans = list(scans)
-    left_out: list[LeftOut] = []
     kept = []
-    for scan in scans:
-        better = next((other for other in scans if _is_corrected_twin(other, scan)), None)
-        if better is None:
-            kept.append(scan)
-        else:
-            left_out += leave_out(
-                scan,
-                f"gradient correction {scan.gradient_correction}: "
-                f"its corrected duplicate {better.paths[0].name} ({better.gradient_correction}) is used",
-            )
+    left_out: list[LeftOut] = []
+    for group in _grouped(scans, lambda scan: (*_place(scan), scan.contrast)):
+        for scan in group:
+            better = next((other for other in group if _is_corrected_twin(other, scan)), None)
+            if better is None:
+                kept.append(scan)
+            else:
+                left_out += leave_out(
+                    scan,
+                    f"gradient correction {scan.gradient_correction}: "
+                    f"its corrected duplicate {better.paths[0].name} ({better.gradient_correction}) is used",
+                )
     return kept, left_out
 
 
@@ -77,7 +77,7 @@ def refuse_collisions(scans: Iterable[Scan]) -> Chosen:
     """Leave out scans whose outputs would overwrite those of another one."""
     kept = []
     left_out: list[LeftOut] = []
-    for group in _grouped(scans, lambda scan: (scan.folder, scan.stem, scan.contrast)):
+    for group in _grouped(scans, lambda scan: (*_place(scan), scan.stem, scan.contrast)):
         # Of .nii.gz and .nii the compressed one: it is the one BIDS tools write.
         first, *others = sorted(group, key=lambda scan: (not scan.relative.endswith(".gz"), scan.relative))
         kept.append(first)
@@ -99,6 +99,11 @@ def _grouped(scans: Iterable[Scan], key: Callable[[Scan], Hashable]) -> list[lis
     return list(groups.values())
 
 
+def _place(scan: Scan) -> tuple[str, str | None, str]:
+    """The scan's folder."""
+    return scan.participant, scan.session, scan.datatype
+
+
 def _without_echo(scan: Scan) -> str:
     return "_".join(f"{key}-{label}" for key, label in scan.entities.items() if key != "echo")
 
@@ -112,7 +117,7 @@ def _diffusion_acquisition(scan: Scan) -> Hashable:
     """Equal for a diffusion series and for what was computed from it, which differs in ``rec-``."""
     if scan.contrast != "DWI":
         return scan.relative
-    return scan.folder, tuple((key, label) for key, label in scan.entities.items() if key != "rec")
+    return *_place(scan), tuple((key, label) for key, label in scan.entities.items() if key != "rec")
 
 
 def _diffusion_rank(scan: Scan) -> int:
@@ -128,8 +133,6 @@ def _is_corrected_twin(other: Scan, scan: Scan) -> bool:
     Duplicates share their acquisition time; without one in both sidecars, they are those whose
     names differ by nothing but ND, DIS2D or DIS3D. Repeats are not duplicates.
     """
-    if (other.folder, other.contrast) != (scan.folder, scan.contrast):
-        return False
     more = _GRADIENT_RANK.get(other.gradient_correction, -1)
     less = _GRADIENT_RANK.get(scan.gradient_correction, -1)
     if less < 0 or more <= less:

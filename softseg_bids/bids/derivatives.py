@@ -60,7 +60,8 @@ SIGNIFICANT_DIGITS = 6
 # The validator knows none of these names (the text of BIDS asks to keep the sources' entities).
 # No trailing slashes: `figures/` would match nothing.
 BIDSIGNORE = (
-    "*.html", "figures", "*_morph.tsv", "*_morph.json", "group_*", "*_flip-*", "*_mt-*", "*_inv-*",
+    "*.html", "figures", "qc_fail.yml", "group_*", "*_morph.tsv", "*_morph.json",
+    "*_flip-*", "*_mt-*", "*_inv-*",
 )  # fmt: skip
 
 LEVELS = (
@@ -68,6 +69,19 @@ LEVELS = (
     *((number + 7, f"T{number}") for number in range(1, 13)),
     *((number + 19, f"L{number}") for number in range(1, 6)),
 )
+README = """# Soft segmentation of the spinal cord
+
+Written by softseg. Start with the pages `sub-*.html` and `group.html`.
+
+- `*_label-SC_desc-*_probseg.nii.gz`: fraction of each voxel that is spinal cord, on the image's own grid
+- `*_label-SC_desc-*_mask.nii.gz`: the same cut at 0.5
+- `*_label-centerline_desc-*_mask.nii.gz`: centreline
+- `*_seg-vertebrae_desc-*_dseg.nii.gz`: vertebral levels, named in `seg-vertebrae_dseg.tsv`
+- `*_morph.tsv`: cross-sectional area and shape, per slice and per region
+- `group_*.tsv`: all participants together
+
+Every table has a JSON file beside it that says what its columns mean.
+"""
 
 
 class OutputError(DataError):
@@ -103,7 +117,7 @@ def write_mask(
         facts["Type"] = made.kind
     if product == "mask":
         facts["Threshold"] = THRESHOLD
-    if "_space-" in path.name and extra.get("Sources"):
+    if extra.get("Sources"):
         facts["SpatialReference"] = extra["Sources"][0]
     write_json(sidecar(path), facts | dict(extra))
 
@@ -223,8 +237,10 @@ def write_description(
         }
         write_json(path, description)
         write_text(out / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
-        level_rows = "".join(f"{number}\t{label}\n" for number, label in LEVELS)
-        write_text(out / "seg-vertebrae_dseg.tsv", f"index\tname\n{level_rows}")
+        # No JSON beside it: by inheritance it would speak of every level image.
+        write_text(out / "seg-vertebrae_dseg.tsv", _level_rows())
+        if not (out / "README.md").exists():
+            write_text(out / "README.md", README)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
 
@@ -247,6 +263,10 @@ def remove(path: Path) -> None:
     """Take a file of an earlier run out of OUT, with its sidecar; nothing if it is not there."""
     path.unlink(missing_ok=True)
     sidecar(path).unlink(missing_ok=True)
+
+
+def _level_rows() -> str:
+    return "index\tname\n" + "".join(f"{number}\t{label}\n" for number, label in LEVELS)
 
 
 def _owner(description: Path) -> str | None:

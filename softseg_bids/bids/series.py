@@ -13,6 +13,7 @@ from softseg_bids.image.volume import DataError, count_volumes
 # Volumes up to this b-value (s/mm^2) count as not diffusion-weighted.
 B_MIN = 200.0
 
+_MEAN_LABELS = frozenset({"average", "mean"})
 _PRODUCT_WORDS = frozenset({"dwi", "moco", "mean", "crop", "concat"})
 
 
@@ -30,27 +31,37 @@ def as_diffusion(name: Name) -> Name:
 def combination(path: Path, name: Name, contrast: str, bval: Path | None) -> tuple[Combine, str | None]:
     """How a file's volumes become one image, and why they cannot (None if they can).
 
-    Headers are read only where several volumes are to be expected. A file that cannot be read
-    stays: it fails when it is segmented, with its own message.
+    Headers are read only where nothing else tells how many volumes there are. A file that cannot
+    be read stays: it fails when it is segmented, with its own message.
     """
-    if contrast != "DWI" and name.suffix not in MULTI_ECHO:
-        return "single", None
+    if contrast == "DWI":
+        return _diffusion_combination(path, name, bval)
+    if name.suffix in MULTI_ECHO and _has_volumes(path):
+        return "echoes", None
+    return "single", None
+
+
+def _diffusion_combination(path: Path, name: Name, bval: Path | None) -> tuple[Combine, str | None]:
+    if bval is not None:
+        bvals = _numbers(bval)
+        combine: Combine = "diffusion" if len(bvals) > 1 else "single"
+        weighted = any(value > B_MIN for value in bvals)
+        return combine, None if weighted else f"holds no volume above b = {B_MIN:g}"
+    labels = {name.entities.get("acq", "").casefold(), name.entities.get("rec", "").casefold()}
+    if "b0" in labels:
+        return "single", f"holds no volume above b = {B_MIN:g}"
+    if not labels & _MEAN_LABELS and _has_volumes(path):
+        return "diffusion", "has no .bval file: which volumes are diffusion-weighted is not known"
+    return "single", None
+
+
+def _has_volumes(path: Path) -> bool:
     try:
-        several = count_volumes(path) > 1
+        return count_volumes(path) > 1
     except DataError:
-        several = bval is not None
-    if contrast != "DWI":
-        return ("echoes" if several else "single"), None
-    combine: Combine = "diffusion" if several else "single"
-    if several and bval is None:
-        return combine, "has no .bval file: which volumes are diffusion-weighted is not known"
-    if _is_unweighted(name, bval):
-        return combine, f"holds no volume above b = {B_MIN:g}"
-    return combine, None
+        return False
 
 
-def _is_unweighted(name: Name, bval: Path | None) -> bool:
-    if bval is None:
-        return "b0" in (name.entities.get("acq", "").casefold(), name.entities.get("rec", "").casefold())
-    values = re.findall(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", bval.read_text(errors="replace"), re.IGNORECASE)
-    return not any(float(value) > B_MIN for value in values)
+def _numbers(path: Path) -> list[float]:
+    words = re.findall(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", path.read_text(errors="replace"), re.IGNORECASE)
+    return [float(word) for word in words]

@@ -25,7 +25,7 @@ class Sidecars:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._listings: dict[tuple[Path, str], list[tuple[Name, Path]]] = {}
+        self._listings: dict[tuple[Path, str], list[tuple[int, Name, Path]]] = {}
         self._contents: dict[Path, Metadata] = {}
 
     def metadata(self, folder: Path, name: Name) -> Metadata:
@@ -47,22 +47,21 @@ class Sidecars:
         names no entity that the image does not have. Within one folder the one with more
         entities is the nearer, and the image's own name the nearest.
         """
-        applying: list[Path] = []
-        inner = folder.relative_to(self._root).parts
-        for depth in range(len(inner) + 1):
-            level = self._root.joinpath(*inner[:depth])
-            found = [
-                (other.text == name.text, len(other.entities), path)
-                for other, path in self._listing(level, extension)
-                if other.text == name.text or _applies(other, name)
-            ]
-            applying += [path for *_, path in sorted(found)]
-        return applying
+        found = [
+            (depth, other.text == name.text, len(other.entities), path)
+            for depth, other, path in self._candidates(folder, extension)
+            if other.text == name.text or _applies(other, name)
+        ]
+        return [path for *_, path in sorted(found)]
 
-    def _listing(self, folder: Path, extension: str) -> list[tuple[Name, Path]]:
+    def _candidates(self, folder: Path, extension: str) -> list[tuple[int, Name, Path]]:
+        """Files of one kind in a folder and above it within the dataset, with their depth."""
         key = (folder, extension)
         if key not in self._listings:
-            self._listings[key] = [(parse_name(path), path) for path in folder.glob(f"*{extension}")]
+            above = [] if folder == self._root else self._candidates(folder.parent, extension)
+            depth = len(folder.parts)
+            paths = [path for path in folder.iterdir() if path.name.endswith(extension)]
+            self._listings[key] = above + [(depth, parse_name(path), path) for path in paths]
         return self._listings[key]
 
     def _content(self, path: Path) -> Metadata:
