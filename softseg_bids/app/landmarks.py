@@ -1,0 +1,173 @@
+"""Disc labels and centrelines of a session, brought together in scanner space.
+
+Images of one session share a scanner, so a label placed on one serves the others, as long as
+the person lay still: before anything is shared, centrelines are compared. Everything is
+projected on one axis, the session's longest centreline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softseg_bids.core.levels import arc_mm, project
+from softseg_bids.image.grid import Grid
+from softseg_bids.image.volume import Volume
+
+Floats = NDArray[np.float64]
+
+# Values a disc label may have: discs, pontomedullary groove and junction, conus.
+DISC_VALUES = frozenset([*range(1, 26), 49, 50, 60])
+FARTHEST_LABEL_MM = 30.0  # from the centreline; a disc's posterior tip lies 5 to 15 mm away
+APART_FLAGGED_MM = 3.0
+APART_REFUSED_MM = 6.0
+SHORT_SLAB_MM = 40.0  # a centreline shorter than this is too short for tangents of its own
+BEYOND_MM = 60.0  # how far the axis is continued straight beyond its ends
+
+
+class Track(NamedTuple):
+    """A centreline in scanner space, from its upper end downwards.
+
+    Attributes
+    ----------
+    points_mm : ndarray, shape (n, 3)
+        Scanner coordinates.
+    slices : ndarray of int, shape (n,)
+        Canonical slice index of each point.
+    """
+
+    points_mm: Floats
+    slices: NDArray[np.intp]
+
+    @property
+    def length_mm(self) -> float:
+        """Length along the curve."""
+        return float(arc_mm(self.points_mm)[-1])
+
+
+class Axis(NamedTuple):
+    """A curve along which positions are measured: 0 at the upper end of a track, growing downwards.
+
+    It is continued straight beyond both ends, so that a label or a slab that reaches a little
+    farther still has a position.
+    """
+
+    points_mm: Floats
+    offset_mm: float
+    length_mm: float
+
+    def positions(self, points_mm: Floats) -> tuple[Floats, Floats]:
+        """Position and distance (mm) of scanner points, both of shape (n,)."""
+        position, distance = project(np.atleast_2d(points_mm), self.points_mm)
+        return position - self.offset_mm, distance
+
+    def tangents(self, positions_mm: Floats) -> Floats:
+        """Unit tangents (scanner space, pointing up) at positions, shape (n, 3)."""
+        arc = arc_mm(self.points_mm) - self.offset_mm
+        upwards = -np.gradient(self.points_mm, arc, axis=0)
+        tangent = np.column_stack([np.interp(positions_mm, arc, upwards[:, k]) for k in range(3)])
+        return np.asarray(tangent / np.linalg.norm(tangent, axis=1, keepdims=True))
+
+
+class Placement(NamedTuple):
+    """Where an image lies on the session's axis.
+
+    Attributes
+    ----------
+    positions_mm : ndarray, shape (n,)
+        Of the track's points.
+    apart_mm : float
+        Distance between the two centrelines where both exist (95th percentile); NaN where they
+        do not overlap.
+    shares : bool
+        Whether positions on the session's axis may be used for this image.
+    """
+
+    positions_mm: Floats
+    apart_mm: float
+    shares: bool
+
+
+def axis_of(track: Track) -> Axis:
+    """The axis along a track."""
+    points = track.points_mm
+    reach = min(10, len(points) - 1)
+    up = _unit(points[0] - points[reach])
+    down = _unit(points[-1] - points[-1 - reach])
+    steps = np.arange(1.0, BEYOND_MM + 1)[:, None]
+    longer = np.concatenate([(points[0] + up * steps)[::-1], points, points[-1] + down * steps])
+    return Axis(longer, BEYOND_MM, track.length_mm)
+
+
+def place(track: Track, axis: Axis) -> Placement:
+    """Compare a track with the session's axis and find its positions there."""
+    positions, distance = axis.positions(track.points_mm)
+    inside = (positions >= 0) & (positions <= axis.length_mm)
+    if not inside.any():
+        return Placement(positions, float("nan"), False)
+    apart = float(np.percentile(distance[inside], 95))
+    return Placement(positions, apart, apart <= APART_REFUSED_MM)
+
+
+def disc_points(labels: Volume) -> dict[int, Floats]:
+    """Centre of each label value of a volume, in scanner mm."""
+    indices = np.argwhere(labels.array > 0.5)
+    values = np.rint(labels.array[tuple(indices.T)]).astype(int)
+    return {
+        int(value): labels.grid.to_world(indices[values == value].astype(float).mean(axis=0))
+        for value in np.unique(values)
+    }
+
+
+def usable_discs(points: Mapping[int, Floats], grid: Grid, axis: Axis) -> tuple[dict[int, float], list[str]]:
+    """Positions along the axis of the labels that can be right, and what is wrong with the others.
+
+    A label must have a known value, lie in the image it was placed on and within 30 mm of the
+    cord; the order of the labels must be that of the spine.
+
+    Parameters
+    ----------
+    points : mapping of int to ndarray
+        From :func:`disc_points`.
+    grid : Grid
+        Of the image that was labelled.
+    axis : Axis
+        Along that image's centreline, or the session's.
+    """
+    positions: dict[int, float] = {}
+    problems = []
+    for value, point in sorted(points.items()):
+        index = grid.to_index(point)
+        position, distance = (float(found[0]) for found in axis.positions(point))
+        if value not in DISC_VALUES:
+            problems.append(f"label {value} is no disc")
+        elif (index < -0.5).any() or (index > np.array(grid.shape) - 0.5).any():
+            problems.append(f"label {value} lies outside the image")
+        elif distance > FARTHEST_LABEL_MM:
+            problems.append(f"label {value} lies {distance:.0f} mm from the cord")
+        else:
+            positions[value] = position
+    discs = [positions[value] for value in sorted(positions) if value < 49]
+    if (np.diff(discs) <= 0).any():
+        return {}, [*problems, "labels are not in the order of the spine"]
+    return positions, problems
+
+
+def shared_discs(files: list[dict[int, float]]) -> dict[int, float]:
+    """Mean position of each disc over several label files."""
+    values = sorted({value for found in files for value in found})
+    return {value: float(np.mean([found[value] for found in files if value in found])) for value in values}
+
+
+def straight_tangent(points_mm: Floats) -> Floats:
+    """Unit direction (pointing up) of the straight line fitted to the points of a track, shape (3,)."""
+    centred = points_mm - points_mm.mean(axis=0)
+    direction = np.linalg.svd(centred, full_matrices=False)[2][0]
+    return np.asarray(direction * np.sign(direction @ (points_mm[0] - points_mm[-1])))
+
+
+def _unit(vector: Floats) -> Floats:
+    return np.asarray(vector / np.linalg.norm(vector))

@@ -1,0 +1,305 @@
+"""The command line of the BIDS App: its options, and the Settings they make."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from softseg_bids.app.identity import version
+from softseg_bids.app.outcome import Exit, Stop
+from softseg_bids.app.resources import usable_cpus, usable_memory_gb
+from softseg_bids.app.settings import PRIVATE, Settings
+
+LEVELS = ("participant", "group")
+UNITS_GB = {"M": 1 / 1024, "G": 1.0, "T": 1024.0}
+MOST_THREADS = 8  # more threads a process gain little on volumes of this size
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, leaving with the exit code of a usage error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
+
+
+def settings_of(argv: Sequence[str]) -> Settings:
+    """Settings from command line arguments.
+
+    Raises
+    ------
+    SystemExit
+        With code 64 for wrong usage, 0 for ``--help`` and ``--version``.
+    Stop
+        For an unknown analysis level (17) and for folders that cannot be combined (64).
+    """
+    arguments = parser().parse_args(argv)
+    if arguments.level not in LEVELS:
+        raise Stop(
+            Exit.UNKNOWN_LEVEL,
+            f"unknown analysis level {arguments.level!r}; it is one of {', '.join(LEVELS)}",
+        )
+    chosen = vars(arguments)
+    out = chosen["out"] = arguments.out.absolute()
+    chosen["bids"] = arguments.bids.absolute()
+    chosen["work"] = (arguments.work or out / PRIVATE).absolute() / f"softseg-{version()}"
+    chosen["nprocs"] = arguments.nprocs or usable_cpus()
+    chosen["omp_nthreads"] = arguments.omp_nthreads or min(MOST_THREADS, max(1, chosen["nprocs"] // 2))
+    chosen["mem_gb"] = arguments.mem_gb or 0.9 * usable_memory_gb()
+    chosen["participants"] = tuple(label.removeprefix("sub-") for label in arguments.participants)
+    chosen["sessions"] = tuple(label.removeprefix("ses-") for label in arguments.sessions)
+    for name in ("contrasts", "derivatives", "contrast_set"):
+        chosen[name] = tuple(chosen[name])
+    del chosen["notrack"]
+    settings = Settings(**chosen)
+    check_folders(settings)
+    return settings
+
+
+def check_folders(settings: Settings) -> None:
+    """Refuse folders that would mix results or intermediate files with the input.
+
+    Raises
+    ------
+    Stop
+        64, with both folders in the message.
+    """
+    bids, out, work = (path.resolve() for path in (settings.bids, settings.out, settings.work))
+    if out == bids:
+        raise Stop(
+            Exit.USAGE,
+            f"{settings.out}: is the dataset itself; choose another output folder, "
+            f"for example {settings.bids / 'derivatives' / 'softseg'}",
+        )
+    if bids in work.parents and out not in work.parents:
+        raise Stop(
+            Exit.USAGE,
+            f"{settings.work}: lies inside the dataset {settings.bids}; choose a work folder elsewhere",
+        )
+
+
+def parser() -> Parser:
+    """The parser of all options."""
+    result = Parser(
+        prog="softseg",
+        description="Contrast-agnostic soft segmentation of the spinal cord and its cross-sectional area.",
+        epilog="One image without BIDS: softseg IMAGE.nii.gz -o DIR [--discs FILE]",
+        argument_default=None,
+    )
+    result.add_argument("bids", type=Path, metavar="BIDS_DIR", help="the BIDS dataset")
+    result.add_argument("out", type=Path, metavar="OUTPUT_DIR", help="folder of results")
+    result.add_argument("level", metavar="{participant,group}", help="what to do")
+    result.add_argument("--version", action="version", version=f"softseg {version()}")
+    _add_selection(result.add_argument_group("what to process"))
+    _add_measures(result.add_argument_group("how to measure"))
+    _add_resources(result.add_argument_group("how to run"))
+    return result
+
+
+def _add_selection(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--participant-label",
+        "--participant_label",
+        dest="participants",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="LABEL",
+        help="participants, with or without 'sub-'",
+    )
+    group.add_argument(
+        "--session-label",
+        "--session_label",
+        "--session-id",
+        "--session_id",
+        dest="sessions",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="LABEL",
+        help="sessions, with or without 'ses-'",
+    )
+    group.add_argument(
+        "-m",
+        "--contrasts",
+        "--modalities",
+        dest="contrasts",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="KEY",
+        help="contrast keys: T1w T2w T2starw MTon MToff GRET1w DWI ...",
+    )
+    group.add_argument(
+        "--bids-filter-file",
+        "--bids_filter_file",
+        dest="filter_file",
+        type=existing_file,
+        metavar="FILE",
+        help="JSON file with entities to select by",
+    )
+    group.add_argument(
+        "-d",
+        "--derivatives",
+        dest="derivatives",
+        type=_named_folder,
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="[NAME=]PATH",
+        help="folders with disc labels; corrected=PATH holds corrected masks",
+    )
+    group.add_argument(
+        "--bids-database-dir",
+        "--bids_database_dir",
+        dest="database",
+        type=Path,
+        metavar="DIR",
+        help="keep the index of the dataset here",
+    )
+    group.add_argument(
+        "--validate", action="store_true", help="stop (exit 16) where the BIDS validator finds errors"
+    )
+    group.add_argument(
+        "--skip-bids-validation",
+        "--skip_bids_validation",
+        "--skip-bids-validator",
+        "--skip_bids_validator",
+        dest="validate",
+        action="store_false",
+        help="do not validate (the default)",
+    )
+    group.add_argument(
+        "--dry-run", "--dry_run", action="store_true", help="list every input, chosen or left out, and stop"
+    )
+
+
+def _add_measures(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", type=existing_file, metavar="FILE", help="another checkpoint of softseg")
+    group.add_argument(
+        "--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}", help="where the network runs"
+    )
+    group.add_argument(
+        "--contrast-set",
+        "--contrast_set",
+        dest="contrast_set",
+        nargs="+",
+        metavar="KEY",
+        default=list(Settings.contrast_set),
+        help="group: contrasts over which variability is computed",
+    )
+    group.add_argument(
+        "--site-column",
+        "--site_column",
+        metavar="NAME",
+        help="column of participants.tsv that names the site",
+    )
+    group.add_argument(
+        "--allow-mixed",
+        "--allow_mixed",
+        action="store_true",
+        help="group: pool results of different models or versions",
+    )
+
+
+def _add_resources(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-w",
+        "--work-dir",
+        "--work_dir",
+        dest="work",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of intermediate files (OUTPUT_DIR/{PRIVATE})",
+    )
+    group.add_argument(
+        "--nprocs",
+        "--nthreads",
+        "--n_cpus",
+        "--n-cpus",
+        dest="nprocs",
+        type=count,
+        metavar="N",
+        help="processes at once (all granted processors)",
+    )
+    group.add_argument(
+        "--omp-nthreads", "--omp_nthreads", type=count, metavar="N", help="threads of each process"
+    )
+    group.add_argument(
+        "--mem", dest="mem_gb", type=_memory_gb, metavar="SIZE", help="memory for all processes: 8G, 6000M"
+    )
+    group.add_argument(
+        "--use-plugin",
+        "--use_plugin",
+        dest="plugin",
+        type=existing_file,
+        metavar="FILE",
+        help="YAML file with a nipype plugin and its plugin_args",
+    )
+    group.add_argument(
+        "--reports-only",
+        "--reports_only",
+        action="store_true",
+        help="only write the pages again, from OUTPUT_DIR",
+    )
+    group.add_argument(
+        "--write-graph", "--write_graph", action="store_true", help="write the workflow's graph to logs"
+    )
+    group.add_argument(
+        "--clean-workdir",
+        "--clean_workdir",
+        dest="clean_work",
+        action="store_true",
+        help="remove intermediate files after a run without failures",
+    )
+    group.add_argument(
+        "--stop-on-first-crash",
+        "--stop_on_first_crash",
+        action="store_true",
+        help="stop at the first failure",
+    )
+    group.add_argument(
+        "--notrack", action="store_true", help="accepted for compatibility; nothing ever phones home"
+    )
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+
+
+def count(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+def _memory_gb(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT])(?:i?B)?", text, re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size with its unit, such as 8G or 6000M")
+    return float(match[1]) * UNITS_GB[match[2].upper()]
+
+
+def device(text: str) -> str:
+    """An argument that names a device."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda or cuda:N")
+    return text
+
+
+def existing_file(text: str) -> Path:
+    """An argument that is a file."""
+    path = Path(text).absolute()
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text}: is not a file; check the path")
+    return path
+
+
+def _named_folder(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    path = Path(folder if separator else text).absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: is not a folder; check the path")
+    return (name if separator else path.name), path

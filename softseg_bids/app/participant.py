@@ -1,0 +1,313 @@
+"""The participant level: look at the dataset, run the passes, write the manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from softseg_bids.app import workflow
+from softseg_bids.app.engine import configure, engine_of, run_pass
+from softseg_bids.app.identity import version
+from softseg_bids.app.jobs import ScanJob, SessionJob
+from softseg_bids.app.manifest import Entry, Manifest, new_run_folder, summary
+from softseg_bids.app.outcome import Exit, Stop
+from softseg_bids.app.page import session_tables
+from softseg_bids.app.progress import Progress, Unit, failures
+from softseg_bids.app.records import read_record
+from softseg_bids.app.settings import Settings
+from softseg_bids.app.validation import validate
+from softseg_bids.bids import derivatives
+from softseg_bids.bids.dataset import Dataset, NoInput, NothingSelected, Scan, Selection
+from softseg_bids.bids.discover import discover
+from softseg_bids.bids.filters import read_filters
+from softseg_bids.bids.plan import PLAN_COLUMNS, plan
+from softseg_bids.model.weights import DEFAULT, digest
+
+logger = logging.getLogger("softseg")
+FIGURES = {"montage": "Montage", "sagittal": "Sagittal", "overview": "Overview"}
+
+
+def look(settings: Settings) -> Dataset:
+    """Find what there is to do; validate first where that was asked for.
+
+    Raises
+    ------
+    Stop
+        16, 18 or 66, with the reason.
+    DataError
+        For a filter file or table that cannot be used.
+    """
+    if settings.validate and settings.bids.is_dir():
+        validate(settings.bids)
+    selection = Selection(
+        participants=settings.participants,
+        sessions=settings.sessions,
+        contrasts=settings.contrasts,
+        filters=read_filters(settings.filter_file) if settings.filter_file else {},
+        derivatives=dict(settings.derivatives),
+        database_dir=settings.database,
+    )
+    try:
+        return discover(settings.bids, selection)
+    except NothingSelected as error:
+        raise Stop(Exit.NOTHING_SELECTED, str(error)) from error
+    except NoInput as error:
+        raise Stop(Exit.NO_INPUT, str(error)) from error
+
+
+def show(dataset: Dataset) -> None:
+    """Print the plan of a run as a table."""
+    rows = plan(dataset.root, dataset.scans, dataset.left_out)
+    widths = {name: max([len(name), *(len(row[name]) for row in rows)]) for name in PLAN_COLUMNS}
+    for row in [dict(zip(PLAN_COLUMNS, PLAN_COLUMNS, strict=True)), *rows]:
+        print("  ".join(row[name].ljust(widths[name]) for name in PLAN_COLUMNS).rstrip())
+
+
+def run(settings: Settings, dataset: Dataset, argv: Sequence[str]) -> Exit:
+    """Process a dataset's chosen scans; never stops at a failed one.
+
+    Raises
+    ------
+    Stop
+        64 if there is no usable checkpoint.
+    """
+    model, model_hash = checkpoint(settings)
+    engine_of(settings)  # a malformed plugin file ends the run before anything is written
+    derivatives.write_description(settings.out, settings.bids, dataset.name, version())
+    logs = new_run_folder(settings.out)
+    configure(logs, settings.stop_on_first_crash)
+    manifest = Manifest(list(argv), version(), model_hash, dataclasses.asdict(settings))
+    _say(f"{len(dataset.scans)} images of {len(dataset.participants)} participants; logs in {logs}")
+    jobs = {_unit(scan.key): _scan_job(scan, settings, model_hash) for scan in dataset.scans}
+    scans = _run_scans(jobs, model, settings, logs)
+    manifest.inputs = _entries(dataset, jobs, scans, settings)
+    sessions = _run_sessions(dataset, jobs, scans, manifest, settings, logs)
+    manifest.sessions = _outcomes(sessions)
+    manifest.pages = _outcomes(_run_pages(dataset.participants, settings, logs))
+    return _end(
+        manifest, settings, logs, [*failures(scans.units.values()), *failures(sessions.units.values())]
+    )
+
+
+def reports(settings: Settings, argv: Sequence[str]) -> Exit:
+    """Write the participants' pages again, from OUT alone.
+
+    Raises
+    ------
+    Stop
+        18 or 66 if OUT has no results of these participants.
+    """
+    there = sorted(
+        {table.name.split("_", 1)[0].removeprefix("sub-") for table in session_tables(settings.out)}
+    )
+    if not there:
+        raise Stop(Exit.NO_INPUT, f"{settings.out}: has no results; run the participant level first")
+    unknown = sorted(set(settings.participants) - set(there))
+    if unknown:
+        raise Stop(
+            Exit.NOTHING_SELECTED,
+            f"{settings.out}: has no results of {', '.join(unknown)}; it has {', '.join(there)}",
+        )
+    logs = new_run_folder(settings.out)
+    configure(logs, settings.stop_on_first_crash)
+    manifest = Manifest(list(argv), version(), settings=dataclasses.asdict(settings))
+    pages = _run_pages(settings.participants or there, settings, logs)
+    manifest.pages = _outcomes(pages)
+    return _end(manifest, settings, logs, failures(pages.units.values()))
+
+
+def checkpoint(settings: Settings) -> tuple[Path, str]:
+    """The checkpoint and its digest.
+
+    Raises
+    ------
+    Stop
+        64 if there is none.
+    """
+    path = settings.model or DEFAULT
+    if not path.is_file():
+        raise Stop(
+            Exit.USAGE, f"{path}: there is no checkpoint; give one with --model, or install the package again"
+        )
+    return path, digest(path)
+
+
+def scan_outputs(out: Path, scan: Scan) -> dict[str, str]:
+    """Product -> file in OUT, for one scan."""
+    products = [name for name in derivatives.PRODUCTS if name != "truth"]
+    files = {name: derivatives.output(out, scan, name) for name in products}
+    files |= {name: derivatives.figure(out, scan, what) for name, what in FIGURES.items()}
+    return {name: str(path) for name, path in files.items()}
+
+
+def _scan_job(scan: Scan, settings: Settings, model_hash: str) -> ScanJob:
+    return ScanJob(scan, scan_outputs(settings.out, scan), derivatives.sources(scan), version(), model_hash)
+
+
+def _run_scans(jobs: dict[str, ScanJob], model: Path, settings: Settings, logs: Path) -> Progress:
+    base = settings.work / "scans"
+    units = {name: Unit(job.scan.relative, len(workflow.SCAN_STEPS)) for name, job in jobs.items()}
+    progress = Progress("scans", units)
+
+    def assemble(names: list[str]) -> Any:
+        made = workflow.scan_workflow({name: jobs[name] for name in names}, model, settings, base)
+        if settings.write_graph:
+            made.write_graph(str(logs / "scans.dot"), graph2use="hierarchical")
+        return made
+
+    run_pass(assemble, progress, settings, base, logs)
+    return progress
+
+
+def _run_sessions(
+    dataset: Dataset,
+    jobs: dict[str, ScanJob],
+    scans: Progress,
+    manifest: Manifest,
+    settings: Settings,
+    logs: Path,
+) -> Progress:
+    base = settings.work / "sessions"
+    finished = {
+        name: settings.work / "scans" / name / "save" / "record.json" for name in scans.in_state("done")
+    }
+    units: dict[str, tuple[SessionJob, list[Path]]] = {}
+    for participant, session in sessions_of(dataset):
+        job = _session_job(dataset, participant, session, manifest, settings)
+        records = [
+            path
+            for name, path in finished.items()
+            if (jobs[name].scan.participant, jobs[name].scan.session) == (participant, session)
+        ]
+        units[_unit(job.key)] = job, records
+    progress = Progress(
+        "sessions", {name: Unit(job.key, len(workflow.SESSION_STEPS)) for name, (job, _) in units.items()}
+    )
+    run_pass(
+        lambda names: workflow.session_workflow({name: units[name] for name in names}, base),
+        progress,
+        settings,
+        base,
+        logs,
+    )
+    return progress
+
+
+def _run_pages(participants: Sequence[str], settings: Settings, logs: Path) -> Progress:
+    base = settings.work / "pages"
+    with_results = [label for label in participants if session_tables(settings.out, label)]
+    inputs = {
+        _unit(f"sub-{label}"): {"participant": label, "out": str(settings.out), "root": str(settings.bids)}
+        for label in with_results
+    }
+    progress = Progress(
+        "pages", {name: Unit(f"sub-{given['participant']}", 1) for name, given in inputs.items()}
+    )
+    run_pass(
+        lambda names: workflow.page_workflow({name: inputs[name] for name in names}, base),
+        progress,
+        settings,
+        base,
+        logs,
+    )
+    return progress
+
+
+def sessions_of(dataset: Dataset) -> list[tuple[str, str | None]]:
+    """Every session with a scan or a file left out, so that the ledger misses none."""
+    named = {(scan.participant, scan.session) for scan in dataset.scans}
+    named |= {
+        (entry.participant, entry.session)
+        for entry in dataset.left_out
+        if entry.participant and entry.session
+    }
+    with_any = {participant for participant, _ in named}
+    named |= {
+        (entry.participant, None)
+        for entry in dataset.left_out
+        if entry.participant and entry.participant not in with_any
+    }
+    chosen = set(dataset.participants)
+    return sorted((pair for pair in named if pair[0] in chosen), key=lambda pair: (pair[0], pair[1] or ""))
+
+
+def _session_job(
+    dataset: Dataset, participant: str, session: str | None, manifest: Manifest, settings: Settings
+) -> SessionJob:
+    first = next(pair for pair in sessions_of(dataset) if pair[0] == participant)
+    homeless = (participant, session) == first  # takes what belongs to the participant but to no session
+    missing = [
+        {"input": entry.input, "contrast": entry.contrast, "status": entry.status, "reason": entry.reason}
+        for entry in manifest.inputs
+        if entry.status in ("failed", "left out", "not run")
+        and entry.participant == participant
+        and (entry.session == (session or "") or (homeless and not entry.session))
+    ]
+    table = derivatives.session_table(settings.out, participant, session)
+    curves = derivatives.session_figure(settings.out, participant, session, "Curves", ".svg")
+    return SessionJob(
+        participant,
+        session,
+        {"table": str(table), "curves": str(curves)},
+        dataset.name,
+        version(),
+        manifest.model_hash,
+        settings.site_column,
+        dataset.participant_row(participant),
+        dataset.session_row(participant, session),
+        missing,
+    )
+
+
+def _entries(dataset: Dataset, jobs: dict[str, ScanJob], scans: Progress, settings: Settings) -> list[Entry]:
+    entries = [
+        _entry(jobs[name].scan, unit, settings.work / "scans" / name) for name, unit in scans.units.items()
+    ]
+    for left in dataset.left_out:
+        path = left.path.relative_to(dataset.root) if left.path.is_relative_to(dataset.root) else left.path
+        entries.append(
+            Entry(path.as_posix(), left.participant or "", left.session or "", "", "left out", left.reason)
+        )
+    return sorted(entries, key=lambda entry: entry.input)
+
+
+def _entry(scan: Scan, unit: Unit, folder: Path) -> Entry:
+    who = (scan.relative, scan.participant, scan.session or "", scan.contrast)
+    if unit.state == "done":
+        return Entry(*who, read_record(folder / "save" / "record.json").status)
+    if unit.state == "failed":
+        unreadable = unit.failed_step == "conform" and unit.for_user
+        return Entry(*who, "failed", unit.reason, unit.failed_step, unreadable, unit.crash)
+    return Entry(*who, "not run", "the run stopped before")
+
+
+def _outcomes(progress: Progress) -> dict[str, str]:
+    return {
+        unit.label: "done" if unit.state == "done" else unit.reason or "not run"
+        for unit in progress.units.values()
+    }
+
+
+def _end(manifest: Manifest, settings: Settings, logs: Path, failed: list[str]) -> Exit:
+    path = manifest.write(logs)
+    for line in failed:
+        _say(line)
+    _say(f"{summary(manifest.inputs) or 'pages written'}; {path}")
+    code = manifest.exit_code()
+    if settings.clean_work and code == Exit.DONE:
+        shutil.rmtree(settings.work, ignore_errors=True)
+    return code
+
+
+def _unit(key: str) -> str:
+    """A name nipype accepts; keys are labels of letters and digits joined by - and _."""
+    return key.replace("-", "_").replace("+", "p")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"softseg: {text}\n")

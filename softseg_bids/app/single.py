@@ -1,0 +1,155 @@
+"""One image without BIDS: `softseg IMAGE.nii.gz -o DIR`. The same steps, with plain file names."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from softseg_bids.app import session_steps, steps
+from softseg_bids.app.environment import limit_threads
+from softseg_bids.app.identity import version
+from softseg_bids.app.jobs import ScanJob, SessionJob
+from softseg_bids.app.options import Parser, count, device, existing_file
+from softseg_bids.app.outcome import Exit
+from softseg_bids.app.records import read_record
+from softseg_bids.app.resources import usable_cpus
+from softseg_bids.bids.contrasts import contrast_key
+from softseg_bids.bids.dataset import Scan
+from softseg_bids.bids.names import bare, parse_name
+from softseg_bids.image.volume import DataError, read_series
+from softseg_bids.model.weights import DEFAULT, digest
+
+NAMES = {
+    "probseg": "_cord_soft.nii.gz",
+    "mask": "_cord_mask.nii.gz",
+    "model": "_cord_model_soft.nii.gz",
+    "centreline": "_centreline.nii.gz",
+    "levels": "_levels.nii.gz",
+    "perslice": "_slices.tsv",
+    "perlevel": "_regions.tsv",
+    "montage": "_montage.png",
+    "sagittal": "_sagittal.png",
+    "overview": "_overview.png",
+}
+
+
+def parser() -> Parser:
+    """The parser of the command for one image."""
+    result = Parser(
+        prog="softseg", description="Segment and measure the spinal cord in one image, without BIDS."
+    )
+    result.add_argument("image", type=Path, metavar="IMAGE.nii.gz")
+    result.add_argument(
+        "-o", "--output", dest="out", type=Path, required=True, metavar="DIR", help="folder of results"
+    )
+    result.add_argument("--discs", type=existing_file, metavar="FILE", help="disc labels on the image's grid")
+    result.add_argument(
+        "--corrected", type=existing_file, metavar="FILE", help="a corrected cord mask of the image"
+    )
+    result.add_argument(
+        "--model", type=existing_file, default=DEFAULT, metavar="FILE", help="another checkpoint of softseg"
+    )
+    result.add_argument("--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}")
+    result.add_argument("--omp-nthreads", type=count, default=usable_cpus(), metavar="N")
+    return result
+
+
+def run(argv: Sequence[str]) -> Exit:
+    """Segment and measure one image.
+
+    Returns
+    -------
+    Exit
+        65 if the image cannot be used, 73 if DIR cannot be written, else 0; no cord is 0.
+    """
+    chosen = parser().parse_args(argv)
+    limit_threads(chosen.omp_nthreads)
+    try:
+        scan = scan_of(chosen.image.absolute(), chosen.discs, chosen.corrected)
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            status = _process(scan, chosen.out.absolute(), chosen.model, chosen.device, Path(folder))
+    except DataError as error:
+        sys.stderr.write(f"softseg: {error}\n")
+        return Exit.ALL_UNREADABLE
+    except OSError as error:
+        sys.stderr.write(
+            f"softseg: {chosen.out}: cannot be written ({error.strerror}); choose another folder\n"
+        )
+        return Exit.OUTPUT_UNWRITABLE
+    sys.stderr.write(f"softseg: {chosen.image}: {status}; results in {chosen.out}\n")
+    return Exit.DONE
+
+
+def scan_of(image: Path, discs: Path | None, corrected: Path | None) -> Scan:
+    """A lone image as a scan: a series with a .bval beside it is diffusion, any other one is echoes."""
+    name = parse_name(image)
+    bval = image.with_name(f"{bare(image)}.bval")
+    is_series = read_series(image).array.shape[3] > 1
+    is_diffusion = is_series and bval.exists()
+    return Scan(
+        participant=name.entities.get("sub", bare(image)),
+        session=name.entities.get("ses"),
+        contrast="DWI" if is_diffusion else contrast_key(name, {}) or "unknown",
+        acq=name.entities.get("acq"),
+        ce=None,
+        rec=None,
+        run=name.entities.get("run"),
+        suffix=name.suffix,
+        datatype="anat",
+        paths=(image,),
+        combine="diffusion" if is_diffusion else "echoes" if is_series else "single",
+        bval=bval if is_diffusion else None,
+        relative=image.name,
+        stem=bare(image),
+        entities=name.entities,
+        metadata={},
+        discs=discs,
+        corrected=corrected,
+    )
+
+
+def _process(scan: Scan, out: Path, model: Path, device_name: str, folder: Path) -> str:
+    """All steps one after the other; the scan's status."""
+    places = {name: _made(folder / name) for name in ("scan", "trace", "session")}
+    outputs = {product: str(out / f"{scan.stem}{ending}") for product, ending in NAMES.items()}
+    job = ScanJob(scan, outputs, [str(path) for path in scan.paths], version(), digest(model))
+    image, checksum = steps.conform(
+        [str(path) for path in scan.paths], [], scan.combine, str(scan.bval or ""), places["scan"]
+    )
+    stored = [outputs["model"], outputs["probseg"]]
+    soft = steps.segment(
+        image, checksum, str(model), job.model_hash, device_name, stored, places["scan"]
+    ).soft
+    traced = steps.trace(image, soft, str(scan.corrected or ""), "", places["trace"])
+    record = steps.save(
+        image, checksum, soft, traced.soft, traced.line, job.as_json(), places["trace"]
+    ).record
+    _measure([record], _session_of(job, out, folder), places["session"])
+    return read_record(record).status
+
+
+def _session_of(job: ScanJob, out: Path, folder: Path) -> str:
+    scan = job.scan
+    made: dict[str, Any] = {
+        "table": str(folder / "joined.tsv"),
+        "curves": str(out / f"{scan.stem}_curves.svg"),
+    }
+    return SessionJob(
+        scan.participant, scan.session, made, scan.paths[0].parent.name, job.version, job.model_hash
+    ).as_json()
+
+
+def _measure(records: list[Path], session: str, folder: Path) -> None:
+    labels = session_steps.label(records, [], folder).labels
+    slices = session_steps.measure(records, labels, folder).slices
+    regions = session_steps.summarise(records, labels, slices, session, folder).regions
+    session_steps.draw(records, labels, slices, regions, session, folder)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

@@ -1,0 +1,157 @@
+"""The three passes: every scan, then every session over whatever finished, then every page.
+
+A unit (one scan, one session, one page) is a chain of nodes of its own and units never depend
+on one another within a pass, so a failed one costs nobody else anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.pipeline.engine import Node, Workflow
+
+from softseg_bids.app import interfaces
+from softseg_bids.app.jobs import ScanJob, SessionJob, stamp
+from softseg_bids.app.settings import Settings
+from softseg_bids.image.volume import DataError, read_grid
+
+SCAN_STEPS = ("conform", "segment", "trace", "save")
+SESSION_STEPS = ("label", "measure", "summarise", "draw")
+PAGE_STEPS = ("page",)
+
+# A process with torch in it, and what the network needs for a million voxels of 1 mm.
+NETWORK_GB = 1.0
+NETWORK_GB_PER_MILLION = 0.12
+LIGHT_GB = 0.5
+
+
+def scan_workflow(jobs: Mapping[str, ScanJob], model: Path, settings: Settings, base: Path) -> Workflow:
+    """Pass 1: conform -> segment -> trace -> save for each scan.
+
+    Parameters
+    ----------
+    jobs : mapping of str to ScanJob
+        By unit name.
+    model : Path
+        The checkpoint.
+    settings : Settings
+    base : Path
+        The pass's folder; its name is the workflow's.
+    """
+    workflow = Workflow(name=base.name, base_dir=str(base.parent))
+    for name, job in jobs.items():
+        scan = job.scan
+        conform = Node(interfaces.Conform(), name="conform", mem_gb=LIGHT_GB)
+        conform.inputs.trait_set(
+            sources=[str(path) for path in scan.paths],
+            stamps=[stamp(path) for path in (*scan.paths, scan.bval)],
+            combine=scan.combine,
+            bval=str(scan.bval or ""),
+        )
+        segment = Node(
+            interfaces.Segment(),
+            name="segment",
+            mem_gb=network_memory_gb(scan.paths[0]),
+            n_procs=network_processors(settings),
+        )
+        segment.inputs.trait_set(
+            model=str(model),
+            model_hash=job.model_hash,
+            device=settings.device,
+            stored=[job.outputs["model"], job.outputs["probseg"]],
+        )
+        trace = Node(interfaces.Trace(), name="trace", mem_gb=LIGHT_GB)
+        trace.inputs.trait_set(corrected=str(scan.corrected or ""), stamp=stamp(scan.corrected))
+        save = Node(interfaces.Save(), name="save", mem_gb=LIGHT_GB)
+        save.inputs.trait_set(job=job.as_json())
+        chain = Workflow(name=name)
+        chain.connect(
+            [
+                (conform, segment, [("image", "image"), ("checksum", "checksum")]),
+                (conform, trace, [("image", "image")]),
+                (segment, trace, [("soft", "soft")]),
+                (conform, save, [("image", "image"), ("checksum", "checksum")]),
+                (segment, save, [("soft", "model_soft")]),
+                (trace, save, [("soft", "soft"), ("line", "line")]),
+            ]
+        )
+        _add(workflow, chain, base)
+    return workflow
+
+
+def session_workflow(jobs: Mapping[str, tuple[SessionJob, list[Path]]], base: Path) -> Workflow:
+    """Pass 2: label -> measure -> summarise -> draw for each session, given its scans' records."""
+    workflow = Workflow(name=base.name, base_dir=str(base.parent))
+    for name, (job, records) in jobs.items():
+        files = [str(path) for path in records]
+        label = Node(interfaces.Label(), name="label", mem_gb=LIGHT_GB)
+        label.inputs.trait_set(records=files, stamps=[stamp(path) for path in label_files(records)])
+        measure = Node(interfaces.Measure(), name="measure", mem_gb=LIGHT_GB)
+        measure.inputs.trait_set(records=files)
+        summarise = Node(interfaces.Summarise(), name="summarise", mem_gb=LIGHT_GB)
+        summarise.inputs.trait_set(records=files, job=job.as_json())
+        draw = Node(interfaces.Draw(), name="draw", mem_gb=LIGHT_GB)
+        draw.inputs.trait_set(records=files, job=job.as_json())
+        chain = Workflow(name=name)
+        chain.connect(
+            [
+                (label, measure, [("labels", "labels")]),
+                (label, summarise, [("labels", "labels")]),
+                (measure, summarise, [("slices", "slices")]),
+                (label, draw, [("labels", "labels")]),
+                (measure, draw, [("slices", "slices")]),
+                (summarise, draw, [("regions", "regions")]),
+            ]
+        )
+        _add(workflow, chain, base)
+    return workflow
+
+
+def page_workflow(pages: Mapping[str, dict[str, Any]], base: Path) -> Workflow:
+    """Pass 3: one page a participant, from OUT alone."""
+    workflow = Workflow(name=base.name, base_dir=str(base.parent))
+    for name, inputs in pages.items():
+        page = Node(interfaces.Page(), name="page", mem_gb=LIGHT_GB)
+        page.inputs.trait_set(**inputs)
+        page.overwrite = True  # it reads OUT, of which nipype knows nothing
+        chain = Workflow(name=name)
+        chain.add_nodes([page])
+        workflow.add_nodes([chain])
+    return workflow
+
+
+def label_files(records: Iterable[Path]) -> list[Path]:
+    """The disc label files that records name."""
+    scans = [json.loads(path.read_text())["job"]["scan"] for path in records]
+    return [Path(scan["discs"]) for scan in scans if scan["discs"]]
+
+
+def network_memory_gb(image: Path) -> float:
+    """Memory (GiB) of a process that segments an image, from its field of view."""
+    try:
+        grid = read_grid(image)
+    except DataError:
+        return NETWORK_GB  # the conform step will say what is wrong with it
+    millions = float(np.prod(np.asarray(grid.shape) * grid.spacing_mm)) / 1e6
+    return NETWORK_GB + NETWORK_GB_PER_MILLION * millions
+
+
+def network_processors(settings: Settings) -> int:
+    """Processors a segmentation occupies: its threads, or all where one accelerator is shared."""
+    accelerated = settings.device.startswith("cuda") or (
+        settings.device == "auto" and Path("/dev/nvidiactl").exists()
+    )
+    return settings.nprocs if accelerated else min(settings.omp_nthreads, settings.nprocs)
+
+
+def _add(workflow: Workflow, chain: Workflow, base: Path) -> None:
+    """Add a unit; what an earlier run computed but somebody removed since is computed again."""
+    for node in chain._graph.nodes():
+        listing = base / chain.name / node.name / interfaces.FILES
+        if listing.is_file() and not all(Path(path).exists() for path in json.loads(listing.read_text())):
+            node.overwrite = True
+    workflow.add_nodes([chain])
