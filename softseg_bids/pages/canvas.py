@@ -74,10 +74,14 @@ def write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
     axes.text(x, y, text, parse_math=False, **{"color": INK, "size": TEXT_SIZE, **style})
 
 
-def letters(axes: Axes, box: Box, names: str) -> None:
-    """Four orientation letters at the left, right, upper and lower edge of a box (rows, columns)."""
+def letters(axes: Axes, box: Box, names: str, across: float = 0.5) -> None:
+    """Four orientation letters at the left, right, upper and lower edge of a box.
+
+    The upper and lower ones lie at this part of its width, where they do not hide the cord.
+    """
     rows, columns = box
-    middle_x, middle_y = 0.5 * (columns.start + columns.stop), 0.5 * (rows.start + rows.stop)
+    middle_x = columns.start + across * (columns.stop - columns.start)
+    middle_y = 0.5 * (rows.start + rows.stop)
     places = (
         (columns.start + 9, middle_y), (columns.stop - 9, middle_y),
         (middle_x, rows.start + 10), (middle_x, rows.stop - 10),

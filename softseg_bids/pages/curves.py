@@ -62,7 +62,7 @@ class Curve(NamedTuple):
     area_mm2, area_binary_mm2 : ndarray, shape (n,)
         CSA from the soft and the binary mask; NaN where there is no cord.
     light : ndarray of bool, shape (n,)
-        Partial or flagged slices, which no mean uses.
+        Slices that no mean uses (partial, void).
     """
 
     contrast: str
@@ -216,7 +216,7 @@ def _draw_legend(figure: Figure, curves: Sequence[Curve]) -> None:
     handles += [
         Line2D([], [], color=MUTED, linewidth=2, label="soft mask"),
         Line2D([], [], color=MUTED, linewidth=0.9, linestyle=":", label="binary mask"),
-        Line2D([], [], color=MUTED, alpha=LIGHT, marker=".", label="in no mean (partial, flagged)"),
+        Line2D([], [], color=MUTED, alpha=LIGHT, marker=".", label="slices in no mean"),
     ]
     legend = figure.legend(handles=handles, loc="lower center", ncols=5, frameon=False, fontsize=9)
     for text in legend.get_texts():

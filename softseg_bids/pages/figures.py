@@ -145,7 +145,7 @@ def sagittal(
     label_slices(axes, box, rows, notes)
     for name, point in (discs or {}).items():
         mark_disc(axes, box, _moved(frame.to_pixels(point[1:]), box), name)
-    letters(axes, box, "APSI")
+    letters(axes, box, "APSI", across=0.12)
     text = "Cut where the cord lies from right to left; front (A) on the left."
     legend(axes, colours, frame.pixels_per_mm, text)
     contour = line_opacity(_moved(frame.outline(mask), box), shape, dashed=centre)

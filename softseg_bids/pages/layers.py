@@ -1,7 +1,7 @@
 """Three pictures of one size that lie on each other: image, contour, soft mask.
 
 The page stacks them and shows or hides the upper two, so a reader can always look at the
-image alone. All are indexed PNGs: grey with a few colours, one colour of varying opacity,
+image alone. All are indexed PNGs: greys and the colour of marks, one colour of varying opacity,
 and one index a soft value, which keeps a page of eleven images at a few megabytes.
 """
 
@@ -14,9 +14,10 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from softseg_bids.image.volume import written_aside
+from softseg_bids.pages.canvas import MARK
 
 Bytes = NDArray[np.uint8]
 
@@ -25,6 +26,8 @@ SOFT_COLOURS = "inferno"
 CONTOUR_COLOUR = "#2fe6ff"
 # The image must stay readable where the mask is certain.
 MOST_OPAQUE = 0.6
+# Letters in the ink's bluish white are grey; what is warmer than this is a mark.
+LEAST_COLOUR = 40
 
 
 class Layers(NamedTuple):
@@ -77,9 +80,24 @@ def write_picture(path: Path, picture: Bytes) -> Path:
 
 
 def picture_png(picture: Bytes) -> bytes:
-    """A PNG of 256 colours chosen from the picture itself."""
-    image = Image.fromarray(picture).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    return _png(image)
+    """A PNG of 128 greys and 128 shades of the colour of marks.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (height, width, 3)
+        Grey but for marks, whose red exceeds their blue.
+    """
+    values = picture.astype(int)
+    brightest = values.max(axis=2)
+    marked = values[:, :, 0] - values[:, :, 2] > LEAST_COLOUR
+    indices = np.where(marked, 128 + brightest // 2, values.mean(axis=2) // 2).astype(np.uint8)
+    return indexed_png(indices, _picture_palette())
+
+
+def _picture_palette() -> Bytes:
+    step = np.linspace(0.0, 1.0, 128)[:, None]
+    rgb = np.concatenate([step * 255 * np.ones(3), step * np.array(ImageColor.getrgb(MARK))])
+    return np.column_stack([np.round(rgb), np.full(256, 255)]).astype(np.uint8)
 
 
 def indexed_png(indices: Bytes, palette: Bytes) -> bytes:
@@ -90,10 +108,12 @@ def indexed_png(indices: Bytes, palette: Bytes) -> bytes:
     indices : ndarray of uint8, shape (height, width)
     palette : ndarray of uint8, shape (256, 4)
     """
-    image = Image.fromarray(indices).convert("L")
-    coloured = Image.frombytes("P", image.size, image.tobytes())
-    coloured.putpalette(palette[:, :3].tobytes())
-    return _png(coloured, palette[:, 3].tobytes())
+    height, width = indices.shape
+    image = Image.frombytes("P", (width, height), indices.tobytes())
+    image.putpalette(palette[:, :3].tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True, transparency=palette[:, 3].tobytes())
+    return buffer.getvalue()
 
 
 def soft_palette() -> Bytes:
@@ -106,18 +126,8 @@ def soft_palette() -> Bytes:
 
 
 def _one_colour(colour: str) -> Bytes:
-    rgb = Image.new("RGB", (1, 1), colour).tobytes()
-    opacity = np.arange(256, dtype=np.uint8)
-    return np.column_stack([np.tile(np.frombuffer(rgb, np.uint8), (256, 1)), opacity])
-
-
-def _png(image: Image.Image, opacity: bytes | None = None) -> bytes:
-    buffer = io.BytesIO()
-    if opacity is None:
-        image.save(buffer, "PNG", optimize=True)
-    else:
-        image.save(buffer, "PNG", optimize=True, transparency=opacity)
-    return buffer.getvalue()
+    rgb = np.array(ImageColor.getrgb(colour), dtype=np.uint8)
+    return np.column_stack([np.tile(rgb, (256, 1)), np.arange(256, dtype=np.uint8)])
 
 
 def _write(path: Path, content: bytes) -> None:
