@@ -40,6 +40,17 @@ def test_a_tapering_end_loses_two_slices_at_most() -> None:
     assert where("partial_end", flags) == [6, 7]
 
 
+def test_blur_beyond_a_3d_slab_is_not_counted_as_its_outer_part() -> None:
+    made = table([10, 30, *[70] * 30, 5], 1)
+    made["area_binary_mm2"][[0, 1, -1]] = np.nan
+    assert where("partial_end", slice_flags(made, 1)) == [0, 1, 2, 3, 4, 29, 30, 31, 32]
+
+
+def test_blurred_ends_beside_a_void_are_partial() -> None:
+    areas = np.array([*[70] * 20, 50, 20, *[np.nan] * 8, 5, 25, 54, *[70] * 20])
+    assert where("partial_end", slice_flags(table(areas, 1), 1)) == [0, 1, 2, 20, 21, 30, 31, 32, 50, 51, 52]
+
+
 def test_nineteen_percent_under_the_neighbour_is_not_partial() -> None:
     assert where("partial_end", slice_flags(table([57, 70, 70, 70], 5), 5)) == []
 

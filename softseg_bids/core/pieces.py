@@ -100,12 +100,20 @@ def keep_cord(soft: Array, spacing_mm: NDArray[np.floating]) -> Array:
     strong = soft >= threshold
     if not strong.any():
         return kept
-    box = bounding_box(strong, spacing, REACH_MM)
-    inner, strong = soft[box], strong[box]
     labels, _ = ndimage.label(strong, structure=_in_plane_neighbours())
-    objects = _describe(labels, inner, spacing)
+    objects = _describe(labels, soft, spacing)
     chain = _best_chain(objects, spacing[2])
-    body = _with_fragments(np.isin(labels, objects.label[chain]), labels, spacing[2])
+    chosen = np.zeros(labels.max() + 1, dtype=bool)
+    chosen[objects.label[chain]] = True
+    body = chosen[labels]
+    # What follows looks a few millimetres about the chain only.
+    box = bounding_box(body, spacing, REACH_MM)
+    inner, strong, labels = soft[box], strong[box], labels[box]
+    body = _with_fragments(body[box], labels, spacing[2])
+    objects = objects._replace(
+        level=objects.level - box[2].start,
+        centre_mm=objects.centre_mm - np.array([box[0].start, box[1].start]) * spacing[:2],
+    )
     keep = halo(body, strong, spacing) | _weak_slices(inner, body, strong, objects, chain, spacing)
     kept[box] = np.where(keep, inner, np.float32(0))
     return kept

@@ -35,7 +35,8 @@ LEAST_VOID_MM = 5.0
 # An end slice this much under its neighbour is only partly filled: healthy cords change by
 # under 10 % over 5 mm.
 PARTIAL_DROP = 0.20
-# A tilted cord can end across two thick slices; more would eat into a tapering conus.
+# A tilted cord can end across two thick slices (or 3 mm of thin ones); more would eat into a
+# tapering conus.
 MOST_PARTIAL_SLICES = 2
 # The outer slabs of a 3-D acquisition alias, and interpolation has no neighbour there.
 # Slices up to 2 mm apart are taken as 3-D.
@@ -76,7 +77,8 @@ def slice_flags(
         From `levels.level_coordinate`, if there are labels.
     """
     area = np.asarray(table["area_mm2"], dtype=float)
-    found = {**_holes(area, slice_mm), PARTIAL_END: _partial_ends(area, slice_mm)}
+    firm = np.isfinite(np.asarray(table["area_binary_mm2"], dtype=float))
+    found = {**_holes(area, slice_mm), PARTIAL_END: _partial_ends(area, firm, slice_mm)}
     found[JUMP] = _jumps(area, found[PARTIAL_END], slice_mm)
     if facts is not None:
         found[TOUCHES_EDGE] = np.asarray(facts["touches_edge"], dtype=bool)
@@ -142,21 +144,23 @@ def _holes(area: Floats, slice_mm: float) -> dict[str, Mask]:
     return holes
 
 
-def _partial_ends(area: Floats, slice_mm: float) -> Mask:
-    """Partly filled slices at the ends of each piece, and the outer 3 mm of a 3-D slab."""
+def _partial_ends(area: Floats, firm: Mask, slice_mm: float) -> Mask:
+    """Partly filled slices at the ends of each piece, and the outer 3 mm of a 3-D slab.
+
+    The slab begins at its first slice that reaches 0.5 (``firm``): what lies beyond is blur.
+    """
     partial = np.zeros(len(area), dtype=bool)
-    pieces = _runs(np.isfinite(area))
-    for start, stop in pieces:
+    outer = int(np.ceil(END_MM / slice_mm - 1e-6))
+    for start, stop in _runs(np.isfinite(area)):
         for order in (range(start, stop), range(stop - 1, start - 1, -1)):
-            for here, inner in islice(pairwise(order), MOST_PARTIAL_SLICES):
+            for here, inner in islice(pairwise(order), max(MOST_PARTIAL_SLICES, outer)):
                 if area[here] >= (1.0 - PARTIAL_DROP) * area[inner]:
                     break
                 partial[here] = True
-    if pieces and slice_mm <= THIN_SLICE_MM:
-        outer = int(np.ceil(END_MM / slice_mm - 1e-6))
-        first, last = pieces[0][0], pieces[-1][1]
-        partial[first : first + outer] = True
-        partial[max(last - outer, 0) : last] = True
+    if firm.any() and slice_mm <= THIN_SLICE_MM:
+        first, last = np.flatnonzero(firm)[[0, -1]]
+        partial[: first + outer] = True
+        partial[max(last + 1 - outer, 0) :] = True
     return partial & np.isfinite(area)
 
 
