@@ -17,6 +17,7 @@ REGIONS = [
     Region("vert-C3", 12.0, 30.0),
     Region("vert-C4", 30.0, 47.0),
     Region("vert-C2:C3", -5.0, 30.0),
+    Region("vert-T5", 200.0, 220.0),
 ]
 
 
@@ -41,6 +42,7 @@ def test_draws_legend_levels_and_regions(tmp_path: Path) -> None:
     assert {"T2w", "T1w acq-full", "C3", "C4", "common", "vert-C2:C3"} <= set(found)
     assert "cord" not in found
     assert "vert-C3" not in found
+    assert "T5" not in found
     assert any("mm, downwards" in text for text in found)
     content = path.read_text().lower()
     assert curves.colour("T2w").lower() in content
