@@ -82,6 +82,23 @@ def test_outliers_and_far_noise_do_not_pull_the_line() -> None:
     np.testing.assert_allclose(pulled.points_mm, line.points_mm, atol=0.1)
 
 
+def test_a_second_tube_of_the_same_size_does_not_share_the_line() -> None:
+    clean = np.pad(tube((1.0, 1.0, 1.0), lordosis, 160), ((0, 30), (0, 0), (0, 0)))
+    both = np.maximum(clean, np.roll(clean, 38, axis=0) * (np.arange(160) < 120))
+    line, pulled = trace(clean, np.ones(3)), trace(both, np.ones(3))
+    assert line is not None
+    assert pulled is not None
+    np.testing.assert_allclose(pulled.points_mm, line.points_mm, atol=0.01)
+
+
+def test_three_slices_with_one_astray_still_have_a_line() -> None:
+    soft = tube((1.0, 1.0, 5.0), lambda z: (25 + 9 * (z == 5), 25 + 0 * z), 15)
+    line = trace(soft, np.array([1.0, 1.0, 5.0]))
+    assert line is not None
+    assert np.isfinite(line.points_mm).all()
+    assert np.abs(line.points_mm[:, 0] - 25).max() < 9
+
+
 def test_faint_end_slices_belong_to_the_line_without_bending_it() -> None:
     soft = cylinder((1.0, 1.0, 5.0), height_mm=40, width_mm=30)
     soft[:12, :, -1] = 0

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline, make_smoothing_spline
 
-from softseg_bids.core.pieces import FAINT, HALO_MM, LEAST_CORD_MM, bounding_box, cord_threshold
+from softseg_bids.core.pieces import FAINT, HALO_MM, LEAST_CORD_MM, bounding_box, cord_threshold, keep_cord
 
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -24,7 +24,7 @@ STRAIGHT_BELOW_MM = 40.0
 # Length scale of the smoothing spline. It halves a wave of 2 pi x 6 = 38 mm, keeps 98 % of
 # one of 100 mm (a lordosis is longer), and averages centres over about 15 mm.
 SMOOTHING_MM = 6.0
-# Second pass of the slice centres: only what lies this near the first line counts.
+# What lies further than this from the line in its slice is another object.
 _NEAR_LINE_MM = 15.0
 # Slice centres further than this many robust SDs from the line stop counting (Tukey's
 # biweight, its usual constant); the SD is never taken to be less than half a millimetre.
@@ -58,7 +58,8 @@ def trace(soft: Array, spacing_mm: NDArray[np.floating]) -> Centreline | None:
     The line minimises ``sum w (centre - line)² pz + h⁴ ∫ line''² dz`` with w the slice's
     mass and h = 6 mm, a natural cubic smoothing spline whose strength knows neither voxel
     size nor slice thickness; under 40 mm of cord it is straight. Slices off the line are
-    weighted down. Voids are bridged by the spline itself.
+    weighted down. Voids are bridged by the spline itself. Should the mask hold more than a cord,
+    the line is that of what :func:`keep_cord` keeps.
 
     Parameters
     ----------
@@ -76,21 +77,24 @@ def trace(soft: Array, spacing_mm: NDArray[np.floating]) -> Centreline | None:
     threshold = cord_threshold(soft, spacing)
     if not (soft >= threshold).any():
         return None
-    box = bounding_box(soft >= FAINT, spacing, 0.0)
-    offset_mm = np.array([box[0].start, box[1].start]) * spacing[:2]
-    weight = np.where(soft[box[0], box[1]] >= FAINT, soft[box[0], box[1]], np.float32(0))
+    curve, weight, offset_mm = _curve_through(soft, threshold, spacing)
+    if (weight[_far_from(curve, weight.shape, offset_mm, spacing)] > 0).any():
+        # More than one object: the mean of a slice may lie between them.
+        curve, weight, _ = _curve_through(keep_cord(soft, spacing), threshold, spacing)
     firm = _firm(weight, threshold)
-    curve = _fit(firm, *_centres(weight, firm, offset_mm, spacing), spacing[2])
-    far = _far_from(curve, weight.shape, offset_mm, spacing)
-    if (weight[far] > 0).any():
-        weight[far] = 0
-        firm = _firm(weight, threshold)
-        if len(firm) == 0:
-            return None
-        curve = _fit(firm, *_centres(weight, firm, offset_mm, spacing), spacing[2])
     line = _along(curve, _with_partial_ends(firm, weight, spacing[2]), spacing[2])
     length_mm = (spacing[2] / line.tangents[np.isin(line.slices, firm), 2]).sum()
     return line if length_mm >= LEAST_CORD_MM - 1e-6 else None
+
+
+def _curve_through(soft: Array, threshold: float, spacing_mm: Floats) -> tuple[BSpline, Array, Floats]:
+    """Curve through everything from 0.1, the cropped weights it used, and their offset (x, y) in mm."""
+    box = bounding_box(soft >= FAINT, spacing_mm, 0.0)
+    offset_mm = np.array([box[0].start, box[1].start]) * spacing_mm[:2]
+    weight = np.where(soft[box[0], box[1]] >= FAINT, soft[box[0], box[1]], np.float32(0))
+    firm = _firm(weight, threshold)
+    curve = _fit(firm, *_centres(weight, firm, offset_mm, spacing_mm), spacing_mm[2])
+    return curve, weight, offset_mm
 
 
 def _firm(weight: Array, threshold: float) -> NDArray[np.intp]:
