@@ -7,7 +7,7 @@ from pathlib import Path
 
 from softseg_bids.bids.contrasts import MULTI_ECHO
 from softseg_bids.bids.dataset import Combine
-from softseg_bids.bids.names import Name
+from softseg_bids.bids.names import Name, bare
 from softseg_bids.image.volume import DataError, count_volumes
 
 # Volumes up to this b-value (s/mm^2) count as not diffusion-weighted.
@@ -42,15 +42,18 @@ def combination(path: Path, name: Name, contrast: str, bval: Path | None) -> tup
 
 
 def _diffusion_combination(path: Path, name: Name, bval: Path | None) -> tuple[Combine, str | None]:
-    if bval is not None:
+    labels = {name.entities.get("acq", "").casefold(), name.entities.get("rec", "").casefold(), *name.stray}
+    # A mean inherits the b-values of its series, but they are not its own.
+    if labels & _MEAN_LABELS or name.text.endswith("_mean"):
+        return "single", None
+    if bval is not None and (bare(bval) == name.text or _has_volumes(path)):
         bvals = _numbers(bval)
         combine: Combine = "diffusion" if len(bvals) > 1 else "single"
         weighted = any(value > B_MIN for value in bvals)
         return combine, None if weighted else f"holds no volume above b = {B_MIN:g}"
-    labels = {name.entities.get("acq", "").casefold(), name.entities.get("rec", "").casefold()}
     if "b0" in labels:
         return "single", f"holds no volume above b = {B_MIN:g}"
-    if not labels & _MEAN_LABELS and _has_volumes(path):
+    if bval is None and _has_volumes(path):
         return "diffusion", "has no .bval file: which volumes are diffusion-weighted is not known"
     return "single", None
 
