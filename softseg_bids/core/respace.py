@@ -50,7 +50,7 @@ def axis_weights(
     return weights
 
 
-def _hat_integral(t: Floats) -> Floats:
+def _hat_integral(t: NDArray[np.floating]) -> Floats:
     """Integral of the unit hat function from minus infinity to ``t``."""
-    t = np.clip(t, -1.0, 1.0)
+    t = np.clip(t, -1.0, 1.0).astype(float)
     return np.where(t < 0, 0.5 * (t + 1) ** 2, 1 - 0.5 * (1 - t) ** 2)

@@ -38,7 +38,7 @@ class Grid(NamedTuple):
     @property
     def spacing_mm(self) -> Floats:
         """Voxel size along each axis, shape (3,)."""
-        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return np.asarray(np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)), dtype=float)
 
     def to_world(self, indices: NDArray[np.floating]) -> Floats:
         """Scanner coordinates (mm) of voxel indices, shape (..., 3)."""
@@ -53,7 +53,7 @@ class Grid(NamedTuple):
 def canonical(array: NDArray[np.generic], grid: Grid) -> tuple[NDArray[np.generic], Grid]:
     """Flip and permute axes to the nearest right-anterior-superior order; no interpolation."""
     change = orientations.io_orientation(grid.affine)
-    turned = orientations.apply_orientation(array, change)
+    turned = np.asarray(orientations.apply_orientation(array, change))
     affine = grid.affine @ orientations.inv_ornt_aff(change, grid.shape)
     return turned, Grid(turned.shape[:3], affine)
 
@@ -62,20 +62,18 @@ def like_stored(array: NDArray[np.generic], stored: Grid) -> NDArray[np.generic]
     """Undo :func:`canonical`: bring a canonical array back to the axes of ``stored``."""
     change = orientations.io_orientation(stored.affine)
     ras = np.array([[0, 1], [1, 1], [2, 1]])
-    return orientations.apply_orientation(array, orientations.ornt_transform(ras, change))
+    return np.asarray(orientations.apply_orientation(array, orientations.ornt_transform(ras, change)))
 
 
 def respaced(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     """The grid of another voxel size that covers the same box (rounded up to whole voxels).
 
-    The outer corner of the first voxel stays where it is, so that the first centre moves
-    by half the difference of the spacings.
+    Both boxes have the same centre: what rounding up adds lies in equal parts at either end.
     """
     new = np.asarray(spacing_mm, dtype=float)
     old = grid.spacing_mm
     extent = np.asarray(grid.shape) * old
     shape = np.maximum(np.ceil(extent / new - 1e-3).astype(int), 1)
-    # Centre what rounding up adds.
     corner = 0.5 * (extent - shape * new)
     directions = grid.affine[:3, :3] / old
     affine = np.eye(4)
@@ -100,8 +98,9 @@ def resample(
 ) -> Array:
     """Bring an array to another grid with parallel axes.
 
-    Finer targets are interpolated, coarser ones integrated (see :func:`~softseg_bids.core.respace.axis_weights`),
-    so the volume of a mask is conserved: ``sum(out) * voxel == sum(in) * voxel``.
+    Finer targets are interpolated, coarser ones integrated (see
+    :func:`~softseg_bids.core.respace.axis_weights`), so the volume of a mask is conserved:
+    ``sum(out) * voxel == sum(in) * voxel``, where it ends half a voxel within the target's box.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ def read_series(path: Path) -> Volume:
     image = _open(path)
     shape = _sane_shape(path, image)
     try:
-        values = np.asarray(image.dataobj)
+        values = np.asarray(_whole(path, image).dataobj)
     except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile, MemoryError) as error:
         raise DataError(f"{path}: image data cannot be read ({error}); copy it again") from error
     if values.dtype.fields is not None or np.iscomplexobj(values):
@@ -184,6 +184,16 @@ def _open(path: Path) -> nib.Nifti1Image:
     if not isinstance(image, nib.Nifti1Image):
         raise DataError(f"{path}: is a {type(image).__name__}; convert it to NIfTI")
     return image
+
+
+def _whole(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
+    """The image with its compressed data checked against their checksum.
+
+    nibabel stops reading before the checksum, so that flipped bits would pass for intensities.
+    """
+    if path.suffix != ".gz":
+        return image
+    return type(image).from_bytes(gzip.decompress(path.read_bytes()))
 
 
 def _sane_shape(path: Path, image: nib.Nifti1Image) -> tuple[int, int, int, int]:
