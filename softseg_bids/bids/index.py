@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bids import BIDSLayout, BIDSLayoutIndexer
 from bids.layout import Query
-from sqlalchemy.exc import OperationalError
 
 from softseg_bids.bids.filters import FilterError
 from softseg_bids.image.volume import DataError
@@ -124,12 +124,19 @@ def _kept_layout(root: Path, folder: Path, participants: frozenset[str]) -> BIDS
 
 
 def _made(root: Path, folder: Path) -> BIDSLayout:
+    if not _is_writable(folder):
+        logger.warning("%s: the index cannot be kept there; choose a folder you may write to", folder)
+        return _layout(root, _ignored(None))
+    return _layout(root, _ignored(None), database_path=folder, reset_database=True)
+
+
+def _is_writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _layout(root, _ignored(None), database_path=folder, reset_database=True)
-    except (OSError, OperationalError) as error:
-        logger.warning("%s: the index cannot be kept there (%s)", folder, error)
-        return _layout(root, _ignored(None))
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _last_change(root: Path) -> float:
