@@ -43,7 +43,9 @@ def cylinder(
     return (total / over**3).astype(np.float32)
 
 
-def centred_grid(shape: tuple[int, int, int] = SHAPE, spacing: tuple[float, float, float] = (1, 1, 1)) -> Grid:
+def centred_grid(
+    shape: tuple[int, int, int] = SHAPE, spacing: tuple[float, float, float] = (1, 1, 1)
+) -> Grid:
     """A grid about the scanner's origin."""
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = -0.5 * (np.asarray(shape) - 1) * np.asarray(spacing)
@@ -87,7 +89,9 @@ class MakeDataset:
         noise = np.random.default_rng(0).uniform(0, 3, SHAPE).astype(np.float32)
         return write_image(self.root / relative, noise, centred_grid())
 
-    def discs(self, source: str, points: dict[int, tuple[float, float, float]], grid: Grid | None = None) -> Path:
+    def discs(
+        self, source: str, points: dict[int, tuple[float, float, float]], grid: Grid | None = None
+    ) -> Path:
         """Disc labels of an image in the dataset's derivatives."""
         grid = centred_grid() if grid is None else grid
         name = source.replace(".nii.gz", "_label-discs_dlabel.nii.gz")
@@ -105,6 +109,24 @@ def checkpoint(tmp_path: Path) -> Path:
     """A file to give as --model; the stand-in never opens it."""
     path = tmp_path / "standin.pt"
     path.write_bytes(b"stand-in")
+    return path
+
+
+@pytest.fixture(scope="session")
+def blind_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real checkpoint of very small networks that see no cord anywhere."""
+    from softseg_bids.model.checkpoint import save_checkpoint
+    from softseg_bids.model.network import Architecture, FoldedUNet
+
+    networks = {}
+    for role, spacing in (("locator", (4.0, 4.0, 4.0)), ("segmenter", (1.0, 1.0, 2.0))):
+        architecture = Architecture((2, 2, 2), (2, 2), spacing, (16, 16, 16))
+        network = FoldedUNet(architecture)
+        state = {name: tensor * 0 for name, tensor in network.state_dict().items()}
+        state["head.bias"] -= 20.0
+        networks[role] = architecture, state
+    path = tmp_path_factory.mktemp("model") / "blind.pt"
+    save_checkpoint(path, networks, {})
     return path
 
 

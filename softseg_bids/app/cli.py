@@ -13,6 +13,7 @@ from softseg_bids.app.environment import limit_threads, use_private_folder
 from softseg_bids.app.options import settings_of
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.settings import PRIVATE, Settings
+from softseg_bids.bids.derivatives import OutputError
 from softseg_bids.image.volume import DataError
 
 IMAGES = (".nii", ".nii.gz")
@@ -42,6 +43,9 @@ def main(argv: Sequence[str]) -> int:
     except Stop as stop:
         sys.stderr.write(f"softseg: {stop}\n")
         return stop.code
+    except OutputError as error:
+        sys.stderr.write(f"softseg: {error}\n")
+        return Exit.OUTPUT_UNWRITABLE
     except DataError as error:
         sys.stderr.write(f"softseg: {error}\n")
         return Exit.USAGE

@@ -24,19 +24,20 @@ from softseg_bids.bids.columns import column
 LEAST_COVERAGE = 0.8
 WHO = ["participant_id", "session_id"]
 TEXT = (
-    "participant_id", "session_id", "run", "contrast", "acq", "ce", "rec", "plane", "site", "manufacturer", "scanner",
-    "software", "region", "source_image", "csa_fit", "mask_source", "levels_source", "angle_source",
-    "gradient_correction", "model_hash", "version", "status", "flags",
+    "participant_id", "session_id", "run", "contrast", "acq", "ce", "rec", "plane", "site",
+    "manufacturer", "scanner", "software", "region", "source_image", "csa_fit", "mask_source",
+    "levels_source", "angle_source", "gradient_correction", "model_hash", "version", "status", "flags",
 )  # fmt: skip
 CORRECTED_FIRST = {"3D": 0, "2D": 1, "unknown": 2, "none": 3}
 VARIABILITY = (
-    *WHO, "region", "contrast_set", "members", "n_contrasts", "mean_mm2", "sd_mm2", "cv_percent", "range_mm2", "dwi_mm2",
+    *WHO, "region", "contrast_set", "members", "n_contrasts", "mean_mm2", "sd_mm2", "cv_percent",
+    "range_mm2", "dwi_mm2",
 )  # fmt: skip
 MISSING = (*WHO, "contrast", "input", "status", "reason")
 QC = (
-    *WHO, "run", "contrast", "acq", "source_image", "status", "plane", "csa_fit", "length_mm", "n_slices", "coverage",
-    "area_mm2", "area_sd_mm2", "n_flagged", "mask_source", "levels_source", "gradient_correction",
-    "isocentre_offset_mm", "flags",
+    *WHO, "run", "contrast", "acq", "source_image", "status", "plane", "csa_fit", "length_mm",
+    "n_slices", "coverage", "area_mm2", "area_sd_mm2", "n_flagged", "mask_source", "levels_source",
+    "gradient_correction", "isocentre_offset_mm", "flags",
 )  # fmt: skip
 STATUS = {
     "Description": "What became of the input",
@@ -129,8 +130,8 @@ def check_uniform(long: pd.DataFrame, out: Path) -> None:
         if len(found) > 1:
             raise Stop(
                 Exit.USAGE,
-                f"{out}: holds results of different {what} ({', '.join(found)}); run the participant level again for all, "
-                "or pool them with --allow-mixed",
+                f"{out}: holds results of different {what} ({', '.join(found)}); "
+                "run the participant level again for all, or pool them with --allow-mixed",
             )
 
 

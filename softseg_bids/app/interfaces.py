@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -19,16 +20,23 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface
 from softseg_bids.app import session_steps, steps
 from softseg_bids.image.volume import DataError
 
+# nipype opens and hashes whatever string names a file, unless told not to: images are known by
+# their checksum or stamp, and what OUT holds must not change a step's identity.
+_TEXT: dict[str, bool] = {"hash_files": False}
+
+# What nipype has to say goes to the run's log (see `engine.configure`), not to the terminal.
+logging.getLogger("nipype").propagate = False
+logging.getLogger("nipype").addHandler(logging.NullHandler())
+
 FAILURE = "failure.json"
 FILES = "files.json"
 TRAITS = {
-    str: lambda: traits.Str(),
+    str: lambda: traits.Str(**_TEXT),
     bool: lambda: traits.Bool(),
     int: lambda: traits.Int(),
     float: lambda: traits.Float(),
     Path: lambda: File(exists=True),
-    dict[str, str]: lambda: traits.Dict(traits.Str(), traits.Str()),
-    list[str]: lambda: traits.List(traits.Str()),
+    list[str]: lambda: traits.List(traits.Str(**_TEXT), **_TEXT),
     list[Path]: lambda: traits.List(File(exists=True)),
 }
 
@@ -100,7 +108,7 @@ def _typed(hint: Any, value: Any) -> Any:
         return Path(value)
     if hint == list[Path]:
         return [Path(item) for item in value]
-    return dict(value) if hint == dict[str, str] else value
+    return value
 
 
 class Conform(StepInterface):

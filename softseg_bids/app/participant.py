@@ -77,6 +77,7 @@ def run(settings: Settings, dataset: Dataset, argv: Sequence[str]) -> Exit:
         64 if there is no usable checkpoint.
     """
     model, model_hash = checkpoint(settings)
+    check_site_column(dataset, settings.site_column)
     engine_of(settings)  # a malformed plugin file ends the run before anything is written
     derivatives.write_description(settings.out, settings.bids, dataset.name, version())
     logs = new_run_folder(settings.out)
@@ -88,10 +89,13 @@ def run(settings: Settings, dataset: Dataset, argv: Sequence[str]) -> Exit:
     manifest.inputs = _entries(dataset, jobs, scans, settings)
     sessions = _run_sessions(dataset, jobs, scans, manifest, settings, logs)
     manifest.sessions = _outcomes(sessions)
-    manifest.pages = _outcomes(_run_pages(dataset.participants, settings, logs))
-    return _end(
-        manifest, settings, logs, [*failures(scans.units.values()), *failures(sessions.units.values())]
-    )
+    pages = _run_pages(dataset.participants, settings, logs)
+    manifest.pages = _outcomes(pages)
+    failed = [line for done in (scans, sessions, pages) for line in failures(done.units.values())]
+    code = _end(manifest, logs, failed)
+    if settings.clean_work and code == Exit.DONE:
+        _clean(settings, scans=scans, sessions=sessions, pages=pages)
+    return code
 
 
 def reports(settings: Settings, argv: Sequence[str]) -> Exit:
@@ -118,7 +122,7 @@ def reports(settings: Settings, argv: Sequence[str]) -> Exit:
     manifest = Manifest(list(argv), version(), settings=dataclasses.asdict(settings))
     pages = _run_pages(settings.participants or there, settings, logs)
     manifest.pages = _outcomes(pages)
-    return _end(manifest, settings, logs, failures(pages.units.values()))
+    return _end(manifest, logs, failures(pages.units.values()))
 
 
 def checkpoint(settings: Settings) -> tuple[Path, str]:
@@ -135,6 +139,25 @@ def checkpoint(settings: Settings) -> tuple[Path, str]:
             Exit.USAGE, f"{path}: there is no checkpoint; give one with --model, or install the package again"
         )
     return path, digest(path)
+
+
+def check_site_column(dataset: Dataset, name: str | None) -> None:
+    """Refuse a site column that no table has, instead of leaving every site empty.
+
+    Raises
+    ------
+    Stop
+        64, with the columns that exist.
+    """
+    rows = [dataset.participant_row(label) for label in dataset.participants]
+    rows += [dataset.session_row(*pair) for pair in dataset.sessions]
+    there = sorted({column for row in rows for column in row})
+    if name is not None and name not in there:
+        raise Stop(
+            Exit.USAGE,
+            f"--site-column {name}: {dataset.root / 'participants.tsv'} has no such column; "
+            f"it has {', '.join(there) or 'none'}",
+        )
 
 
 def scan_outputs(out: Path, scan: Scan) -> dict[str, str]:
@@ -293,15 +316,19 @@ def _outcomes(progress: Progress) -> dict[str, str]:
     }
 
 
-def _end(manifest: Manifest, settings: Settings, logs: Path, failed: list[str]) -> Exit:
+def _end(manifest: Manifest, logs: Path, failed: list[str]) -> Exit:
     path = manifest.write(logs)
     for line in failed:
         _say(line)
     _say(f"{summary(manifest.inputs) or 'pages written'}; {path}")
-    code = manifest.exit_code()
-    if settings.clean_work and code == Exit.DONE:
-        shutil.rmtree(settings.work, ignore_errors=True)
-    return code
+    return manifest.exit_code()
+
+
+def _clean(settings: Settings, **passes: Progress) -> None:
+    """Remove the folders of this run's units only: other runs may be using the same work folder."""
+    for name, progress in passes.items():
+        for unit in progress.units:
+            shutil.rmtree(settings.work / name / unit, ignore_errors=True)
 
 
 def _unit(key: str) -> str:
