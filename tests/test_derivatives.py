@@ -108,13 +108,14 @@ def test_mask_and_sidecar(tmp_path: Path) -> None:
     for product, dtype in (("probseg", np.float32), ("mask", np.uint8), ("levels", np.uint8)):
         path = derivatives.output(out, scan, product)
         extra = {"Sources": derivatives.sources(scan), "Manual": True, "Edited": np.arange(2)}
+        extra["Mean"] = np.float32(0.5)
         array = image.array if product == "probseg" else np.full(image.array.shape, 3.0)
         derivatives.write_mask(path, array, image.grid, source, product, extra)
         assert nib.load(path).get_data_dtype() == dtype
         facts = json.loads(sidecar(path).read_text())
         assert facts["Sources"] == ["bids:raw:sub-01/anat/sub-01_T2w.nii.gz"]
         assert facts["SpatialReference"] == facts["Sources"][0]
-        assert (facts["Manual"], facts["Edited"]) == (True, [0, 1])
+        assert (facts["Manual"], facts["Edited"], facts["Mean"]) == (True, [0, 1], 0.5)
         assert facts.get("Threshold") == (0.5 if product == "mask" else None)
         assert facts.get("Type") == ("ROI" if product == "mask" else None)
         derivatives.remove(path)

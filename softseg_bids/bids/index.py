@@ -113,11 +113,12 @@ def _kept_layout(root: Path, folder: Path, participants: frozenset[str]) -> BIDS
     try:
         layout = BIDSLayout(database_path=folder, validate=False)
         made_for = Path(layout.root)
-        known = set(layout.get(return_type="id", target="subject"))
+        files = [Path(name) for name in layout.get(return_type="filename")]
     except Exception as error:  # sqlite's, SQLAlchemy's or pybids' own, as the damage may be
         raise DataError(f"{database}: is no usable pybids index ({error}); delete it") from error
     if made_for != root:
         raise DataError(f"{folder}: was made for {made_for}, not for {root}; name another folder")
+    known = {path.relative_to(root).parts[0].removeprefix("sub-") for path in files}
     if database.stat().st_mtime > _last_change(root) and participants <= known:
         return layout
     return _made(root, folder)
