@@ -40,7 +40,7 @@ class Architecture(NamedTuple):
 # Near the cord: fine across it, coarse along it, isotropic (1.5 mm) once folded.
 SEGMENTER = Architecture((2, 2, 1), (16, 32, 64, 128), (0.75, 0.75, 1.5), (64, 64, 48))
 # The whole field of view: where is a cord at all?
-LOCATOR = Architecture((2, 2, 2), (16, 32, 64, 96), (2.0, 2.0, 2.0), (64, 80, 80))
+LOCATOR = Architecture((2, 2, 2), (12, 24, 48, 96), (2.5, 2.5, 2.5), (48, 64, 64))
 
 
 def normalise(patch: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def normalise(patch: Tensor) -> Tensor:
     The one normalisation of training and inference; a constant patch becomes 0.
     """
     sample = patch.flatten()[:: max(patch.numel() // 50_000, 1)]
-    low, high = torch.quantile(sample, 0.002), torch.quantile(sample, 0.998)
+    low, high = torch.quantile(sample, torch.tensor([0.002, 0.998], device=patch.device))
     clipped = patch.clamp(low, high)
     deviation = clipped.std()
     return (clipped - clipped.mean()) / deviation.clamp_min(1e-6)

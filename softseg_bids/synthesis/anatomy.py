@@ -142,7 +142,7 @@ def cord_fraction(body: Body, near: _Frame, spacing_mm: tuple[float, float, floa
     width = torch.sqrt(
         (nu * e1x * hx) ** 2 + ((nu * e1y + nv * e2y) * hy) ** 2 + ((nu * e1z + nv * e2z) * hz) ** 2
     )
-    return _ramp(-distance, width)
+    return _ramp(-distance - width**2 / (24 * torch.sqrt(a * b)), width)
 
 
 def _ramp(inside_mm: Tensor, width_mm: Tensor | float) -> Tensor:

@@ -67,7 +67,9 @@ class Acquisition(NamedTuple):
     seed: int
 
 
-def draw_acquisition(rng: Generator, start_mm: Floats, end_mm: Floats, quality: float = 1.0) -> Acquisition:
+def draw_acquisition(
+    rng: Generator, start_mm: Floats, end_mm: Floats, finest_mm: Spacing = (0.0, 0.0, 0.0), quality: float = 1.0
+) -> Acquisition:
     """Draw how a box is scanned.
 
     Parameters
@@ -75,6 +77,9 @@ def draw_acquisition(rng: Generator, start_mm: Floats, end_mm: Floats, quality: 
     rng : numpy Generator
     start_mm, end_mm : ndarray, shape (3,)
         The box of interest; a quarter of the scans see only a part of it.
+    finest_mm : tuple of float
+        Smaller voxels are drawn no finer than this along each axis: what looks at the image on a
+        much coarser grid cannot tell, and millions of them would be simulated in vain.
     quality : float
         Scales noise and artefacts; 0 is a perfect scanner.
     """
@@ -90,6 +95,7 @@ def draw_acquisition(rng: Generator, start_mm: Floats, end_mm: Floats, quality: 
         spacing[slice_axis] = thick if slice_axis == 2 else min(thick, rng.uniform(1.5, 4.5))
         if rng.random() < 0.15:
             slice_axis = -1  # a three-dimensional slab with thick partitions
+    spacing = np.maximum(spacing, finest_mm)
     start, end = np.array(start_mm, dtype=float), np.array(end_mm, dtype=float)
     if rng.random() < 0.25:
         start, end = _narrow(rng, start, end, spacing)
@@ -191,7 +197,7 @@ def _kernel(acquisition: Acquisition, axis: int, centres: Floats, fine: Floats) 
         width = max(step * acquisition.blur[axis], 1.001 * float(fine[1] - fine[0]))
         t = offset / width
         fade = np.clip(np.abs(t) / KERNEL_LOBES, 0, 1)
-        taper = np.cos(0.5 * np.pi * fade) ** (1 + 6 * acquisition.window)
+        taper = np.cos(0.5 * np.pi * fade) ** (6 * acquisition.window)
         weights = np.sinc(t) * taper
     total = weights.sum(axis=1, keepdims=True)
     return weights / np.where(np.abs(total) < 1e-6, 1, total)

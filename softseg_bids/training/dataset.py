@@ -62,7 +62,8 @@ def draw_pair(
         centre = centre + np.array([rng.choice([-1, 1]) * size[0], 0, 0])
     start, end = centre - 0.5 * size, centre + 0.5 * size
     body = draw_body(rng, wide=wide)
-    scan = draw_acquisition(rng, start, end)
+    half = (0.5 * spacing_mm[0], 0.5 * spacing_mm[1], 0.5 * spacing_mm[2])
+    scan = draw_acquisition(rng, start, end, finest_mm=half)
     grid = fine_grid(scan, spacing_mm)
     scene = render(body, displaced_points(scan, grid, device), spacing_mm)
     native = acquire(scan, paint(scene, draw_contrast(rng), spacing_mm), grid)
