@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from softseg_bids.app import group, participant, single
 from softseg_bids.app.environment import limit_threads, use_private_folder
-from softseg_bids.app.options import settings_of
+from softseg_bids.app.options import settings_of, single_parser
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.settings import PRIVATE, Settings
 from softseg_bids.bids.derivatives import OutputError
@@ -35,9 +35,8 @@ def main(argv: Sequence[str]) -> int:
     logging.basicConfig(format="softseg: %(message)s", level=logging.WARNING)
     try:
         if any(argument.endswith(IMAGES) for argument in argv):
-            return single.run(argv)
-        settings = settings_of(argv)
-        return _run(settings, argv)
+            return _one_image(single_parser().parse_args(argv))
+        return _dataset(settings_of(argv), argv)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else Exit.USAGE
     except Stop as stop:
@@ -59,41 +58,58 @@ def entry() -> None:
     sys.exit(main(sys.argv[1:]))
 
 
-def _run(settings: Settings, argv: Sequence[str]) -> int:
+# Heavy libraries are imported within the functions below, when the environment is fit for them:
+# matplotlib stops where neither the home nor the temporary folder can be written, and only the
+# arguments say where OUT is.
+
+
+def _one_image(chosen: Namespace) -> int:
+    prepare(chosen.out.absolute(), chosen.omp_nthreads)
+    from softseg_bids.app import single
+
+    return single.run(chosen)
+
+
+def _dataset(settings: Settings, argv: Sequence[str]) -> int:
     logging.getLogger().setLevel(logging.INFO if settings.verbose else logging.WARNING)
     if settings.level == "group":
-        check_writable(settings.out)
+        prepare(settings.out, settings.omp_nthreads)
+        from softseg_bids.app import group
+
         return group.run(settings)
-    if settings.reports_only:
-        prepare(settings)
-        return participant.reports(settings, argv)
-    dataset = participant.look(settings)
-    if settings.dry_run:
-        participant.show(dataset)
+    from softseg_bids.app import looking
+
+    dataset = None if settings.reports_only else looking.look(settings)
+    if dataset is not None and settings.dry_run:
+        looking.show(dataset)
         return Exit.DONE
-    prepare(settings)
+    prepare(settings.out, settings.omp_nthreads, settings.work)
+    from softseg_bids.app import participant
+
+    if dataset is None:
+        return participant.reports(settings, argv)
     return participant.run(settings, dataset, argv)
 
 
-def prepare(settings: Settings) -> None:
-    """Make OUT and the private folder; limit the threads of workers.
+def prepare(out: Path, threads: int, work: Path | None = None) -> None:
+    """Make OUT and the work folder; send what must be written beside them into OUT's private folder.
 
     Raises
     ------
     Stop
-        73 if OUT cannot be written.
+        73 if a folder cannot be made or written.
     """
-    check_writable(settings.out)
-    private = settings.out / PRIVATE
-    for folder in (private, settings.work):
+    check_writable(out)
+    if work is not None:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            work.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            work.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise Stop(
-                Exit.OUTPUT_UNWRITABLE, f"{folder}: cannot be made ({error.strerror}); choose another with -w"
+                Exit.OUTPUT_UNWRITABLE, f"{work}: cannot be made ({error.strerror}); choose another with -w"
             ) from error
-    use_private_folder(private)
-    limit_threads(settings.omp_nthreads)
+    use_private_folder(out / PRIVATE)
+    limit_threads(threads)
 
 
 def check_writable(out: Path) -> None:

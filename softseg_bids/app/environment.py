@@ -20,7 +20,7 @@ def identify() -> None:
     name = os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid{os.getuid()}"
     for variable in ("USER", "LOGNAME"):
         os.environ.setdefault(variable, name)
-    os.environ.setdefault("HOME", tempfile.gettempdir())
+    os.environ.setdefault("HOME", "/")
     for variable in ("NO_ET", "NIPYPE_NO_ET"):
         os.environ[variable] = "1"
     os.environ.setdefault("MPLBACKEND", "Agg")

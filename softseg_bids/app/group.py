@@ -16,7 +16,7 @@ import pandas as pd
 
 from softseg_bids.app.columns import LONG
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.app.page import session_facts, session_tables
+from softseg_bids.app.results import session_facts, session_tables
 from softseg_bids.app.settings import Settings
 from softseg_bids.bids import derivatives
 from softseg_bids.bids.columns import column
@@ -187,7 +187,7 @@ def wide(
     for name in order:
         region, contrast = name.rsplit("_", 1)
         described[name] = column(
-            f"area_mm2 of {contrast} over {region}, n/a where less than {LEAST_COVERAGE:.0%} of it is covered",
+            f"area_mm2 of {contrast} over {region}, n/a if less than {LEAST_COVERAGE:.0%} is covered",
             "mm^2",
         )
     return rows, described

@@ -1,10 +1,13 @@
-"""Which program this is: its version, and those of the libraries that touch a number."""
+"""Which program this is: its version, its checkpoint, and the libraries that touch a number."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+from softseg_bids.app.outcome import Exit, Stop
+from softseg_bids.model.weights import DEFAULT, digest
 
 LIBRARIES = ("numpy", "scipy", "nibabel", "torch", "monai", "pybids", "nipype", "pandas")
 
@@ -22,6 +25,27 @@ def version() -> str:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries installed here that touch a number."""
     return {name: metadata.version(name) for name in LIBRARIES if _installed(name)}
+
+
+def checkpoint(path: Path | None) -> tuple[Path, str]:
+    """The checkpoint that counts, and its digest.
+
+    Parameters
+    ----------
+    path : Path or None
+        What the user gave; None is the packaged one.
+
+    Raises
+    ------
+    Stop
+        64 if there is none.
+    """
+    path = DEFAULT if path is None else path
+    if not path.is_file():
+        raise Stop(
+            Exit.USAGE, f"{path}: there is no checkpoint; give one with --model, or install the package again"
+        )
+    return path, digest(path)
 
 
 def _installed(name: str) -> bool:

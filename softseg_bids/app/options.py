@@ -100,6 +100,25 @@ def parser() -> Parser:
     return result
 
 
+def single_parser() -> Parser:
+    """The parser of the command for one image."""
+    result = Parser(
+        prog="softseg", description="Segment and measure the spinal cord in one image, without BIDS."
+    )
+    result.add_argument("image", type=Path, metavar="IMAGE.nii.gz")
+    result.add_argument(
+        "-o", "--output", dest="out", type=Path, required=True, metavar="DIR", help="folder of results"
+    )
+    result.add_argument("--discs", type=existing_file, metavar="FILE", help="disc labels on the image's grid")
+    result.add_argument(
+        "--corrected", type=existing_file, metavar="FILE", help="a corrected cord mask of the image"
+    )
+    result.add_argument("--model", type=existing_file, metavar="FILE", help="another checkpoint of softseg")
+    result.add_argument("--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}")
+    result.add_argument("--omp-nthreads", type=count, default=usable_cpus(), metavar="N")
+    return result
+
+
 def _add_selection(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--participant-label",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from softseg_bids.app.identity import library_versions
+from softseg_bids.app.results import session_facts, session_tables
 from softseg_bids.bids import derivatives
 from softseg_bids.bids.rows import read_rows
 from softseg_bids.pages.layers import Layers, layers_at
@@ -54,22 +54,6 @@ def build_page(participant: str, out: Path, root: Path) -> Path:
         library_versions(),
     )
     return subject_page(page, derivatives.subject_page(out, participant))
-
-
-def session_tables(out: Path, participant: str = "*") -> list[Path]:
-    """The joined tables of sessions in OUT, of one participant or of all, sorted."""
-    pattern = f"sub-{participant}"
-    found = [
-        *out.glob(f"{pattern}/anat/*_desc-session_morph.tsv"),
-        *out.glob(f"{pattern}/ses-*/anat/*_desc-session_morph.tsv"),
-    ]
-    return sorted(found)
-
-
-def session_facts(table: Path) -> dict[str, Any]:
-    """What the JSON of a joined table says about its session."""
-    facts: dict[str, Any] = json.loads(derivatives.sidecar(table).read_text())["Session"]
-    return facts
 
 
 def _session(out: Path, root: Path, table: Path, facts: dict[str, Any]) -> SessionBlock:

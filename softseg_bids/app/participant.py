@@ -1,4 +1,4 @@
-"""The participant level: look at the dataset, run the passes, write the manifest."""
+"""The participant level: run the passes over a dataset, write the manifest."""
 
 from __future__ import annotations
 
@@ -12,60 +12,20 @@ from typing import Any
 
 from softseg_bids.app import workflow
 from softseg_bids.app.engine import configure, engine_of, run_pass
-from softseg_bids.app.identity import version
+from softseg_bids.app.identity import checkpoint, version
 from softseg_bids.app.jobs import ScanJob, SessionJob
 from softseg_bids.app.manifest import Entry, Manifest, new_run_folder, summary
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.app.page import session_tables
 from softseg_bids.app.progress import Progress, Unit, failures
 from softseg_bids.app.records import read_record
+from softseg_bids.app.results import session_tables
 from softseg_bids.app.settings import Settings
-from softseg_bids.app.validation import validate
 from softseg_bids.bids import derivatives
-from softseg_bids.bids.dataset import Dataset, NoInput, NothingSelected, Scan, Selection
-from softseg_bids.bids.discover import discover
-from softseg_bids.bids.filters import read_filters
-from softseg_bids.bids.plan import PLAN_COLUMNS, plan
-from softseg_bids.model.weights import DEFAULT, digest
+from softseg_bids.bids.dataset import Dataset, Scan
+from softseg_bids.bids.discover import CORRECTED
 
 logger = logging.getLogger("softseg")
 FIGURES = {"montage": "Montage", "sagittal": "Sagittal", "overview": "Overview"}
-
-
-def look(settings: Settings) -> Dataset:
-    """Find what there is to do; validate first where that was asked for.
-
-    Raises
-    ------
-    Stop
-        16, 18 or 66, with the reason.
-    DataError
-        For a filter file or table that cannot be used.
-    """
-    if settings.validate and settings.bids.is_dir():
-        validate(settings.bids)
-    selection = Selection(
-        participants=settings.participants,
-        sessions=settings.sessions,
-        contrasts=settings.contrasts,
-        filters=read_filters(settings.filter_file) if settings.filter_file else {},
-        derivatives=dict(settings.derivatives),
-        database_dir=settings.database,
-    )
-    try:
-        return discover(settings.bids, selection)
-    except NothingSelected as error:
-        raise Stop(Exit.NOTHING_SELECTED, str(error)) from error
-    except NoInput as error:
-        raise Stop(Exit.NO_INPUT, str(error)) from error
-
-
-def show(dataset: Dataset) -> None:
-    """Print the plan of a run as a table."""
-    rows = plan(dataset.root, dataset.scans, dataset.left_out)
-    widths = {name: max([len(name), *(len(row[name]) for row in rows)]) for name in PLAN_COLUMNS}
-    for row in [dict(zip(PLAN_COLUMNS, PLAN_COLUMNS, strict=True)), *rows]:
-        print("  ".join(row[name].ljust(widths[name]) for name in PLAN_COLUMNS).rstrip())
 
 
 def run(settings: Settings, dataset: Dataset, argv: Sequence[str]) -> Exit:
@@ -76,10 +36,11 @@ def run(settings: Settings, dataset: Dataset, argv: Sequence[str]) -> Exit:
     Stop
         64 if there is no usable checkpoint.
     """
-    model, model_hash = checkpoint(settings)
+    model, model_hash = checkpoint(settings.model)
     check_site_column(dataset, settings.site_column)
     engine_of(settings)  # a malformed plugin file ends the run before anything is written
-    derivatives.write_description(settings.out, settings.bids, dataset.name, version())
+    links = {name: folder for name, folder in settings.derivatives if name == CORRECTED}
+    derivatives.write_description(settings.out, settings.bids, dataset.name, version(), links)
     logs = new_run_folder(settings.out)
     configure(logs, settings.stop_on_first_crash)
     manifest = Manifest(list(argv), version(), model_hash, dataclasses.asdict(settings))
@@ -125,22 +86,6 @@ def reports(settings: Settings, argv: Sequence[str]) -> Exit:
     return _end(manifest, logs, failures(pages.units.values()))
 
 
-def checkpoint(settings: Settings) -> tuple[Path, str]:
-    """The checkpoint and its digest.
-
-    Raises
-    ------
-    Stop
-        64 if there is none.
-    """
-    path = settings.model or DEFAULT
-    if not path.is_file():
-        raise Stop(
-            Exit.USAGE, f"{path}: there is no checkpoint; give one with --model, or install the package again"
-        )
-    return path, digest(path)
-
-
 def check_site_column(dataset: Dataset, name: str | None) -> None:
     """Refuse a site column that no table has, instead of leaving every site empty.
 
@@ -169,7 +114,11 @@ def scan_outputs(out: Path, scan: Scan) -> dict[str, str]:
 
 
 def _scan_job(scan: Scan, settings: Settings, model_hash: str) -> ScanJob:
-    return ScanJob(scan, scan_outputs(settings.out, scan), derivatives.sources(scan), version(), model_hash)
+    sources = derivatives.sources(scan)
+    corrections = dict(settings.derivatives).get(CORRECTED)
+    if scan.corrected is not None and corrections is not None:
+        sources.append(f"bids:{CORRECTED}:{scan.corrected.relative_to(corrections).as_posix()}")
+    return ScanJob(scan, scan_outputs(settings.out, scan), sources, version(), model_hash)
 
 
 def _run_scans(jobs: dict[str, ScanJob], model: Path, settings: Settings, logs: Path) -> Progress:
@@ -180,7 +129,7 @@ def _run_scans(jobs: dict[str, ScanJob], model: Path, settings: Settings, logs: 
     def assemble(names: list[str]) -> Any:
         made = workflow.scan_workflow({name: jobs[name] for name in names}, model, settings, base)
         if settings.write_graph:
-            made.write_graph(str(logs / "scans.dot"), graph2use="hierarchical")
+            made.write_graph(str(logs / "scans.dot"), graph2use="hierarchical", format="dot")
         return made
 
     run_pass(assemble, progress, settings, base, logs)

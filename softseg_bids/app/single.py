@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from softseg_bids.app import session_steps, steps
-from softseg_bids.app.environment import limit_threads
-from softseg_bids.app.identity import version
+from softseg_bids.app.identity import checkpoint, version
 from softseg_bids.app.jobs import ScanJob, SessionJob
-from softseg_bids.app.options import Parser, count, device, existing_file
 from softseg_bids.app.outcome import Exit
 from softseg_bids.app.records import read_record
-from softseg_bids.app.resources import usable_cpus
 from softseg_bids.bids.contrasts import contrast_key
 from softseg_bids.bids.dataset import Scan
 from softseg_bids.bids.names import bare, parse_name
 from softseg_bids.image.volume import DataError, read_series
-from softseg_bids.model.weights import DEFAULT, digest
+from softseg_bids.model.weights import digest
 
 NAMES = {
     "probseg": "_cord_soft.nii.gz",
@@ -36,50 +33,27 @@ NAMES = {
 }
 
 
-def parser() -> Parser:
-    """The parser of the command for one image."""
-    result = Parser(
-        prog="softseg", description="Segment and measure the spinal cord in one image, without BIDS."
-    )
-    result.add_argument("image", type=Path, metavar="IMAGE.nii.gz")
-    result.add_argument(
-        "-o", "--output", dest="out", type=Path, required=True, metavar="DIR", help="folder of results"
-    )
-    result.add_argument("--discs", type=existing_file, metavar="FILE", help="disc labels on the image's grid")
-    result.add_argument(
-        "--corrected", type=existing_file, metavar="FILE", help="a corrected cord mask of the image"
-    )
-    result.add_argument(
-        "--model", type=existing_file, default=DEFAULT, metavar="FILE", help="another checkpoint of softseg"
-    )
-    result.add_argument("--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}")
-    result.add_argument("--omp-nthreads", type=count, default=usable_cpus(), metavar="N")
-    return result
-
-
-def run(argv: Sequence[str]) -> Exit:
+def run(chosen: Namespace) -> Exit:
     """Segment and measure one image.
+
+    Parameters
+    ----------
+    chosen : Namespace
+        From `options.single_parser`.
 
     Returns
     -------
     Exit
-        65 if the image cannot be used, 73 if DIR cannot be written, else 0; no cord is 0.
+        65 if the image cannot be used, else 0; no cord is 0.
     """
-    chosen = parser().parse_args(argv)
-    limit_threads(chosen.omp_nthreads)
+    model, _ = checkpoint(chosen.model)
     try:
         scan = scan_of(chosen.image.absolute(), chosen.discs, chosen.corrected)
-        chosen.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
-            status = _process(scan, chosen.out.absolute(), chosen.model, chosen.device, Path(folder))
+            status = _process(scan, chosen.out.absolute(), model, chosen.device, Path(folder))
     except DataError as error:
         sys.stderr.write(f"softseg: {error}\n")
         return Exit.ALL_UNREADABLE
-    except OSError as error:
-        sys.stderr.write(
-            f"softseg: {chosen.out}: cannot be written ({error.strerror}); choose another folder\n"
-        )
-        return Exit.OUTPUT_UNWRITABLE
     sys.stderr.write(f"softseg: {chosen.image}: {status}; results in {chosen.out}\n")
     return Exit.DONE
 

@@ -1,0 +1,22 @@
+"""A step whose process is killed, importable by worker processes."""
+
+import os
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+from softseg_bids.app.interfaces import StepInterface
+
+
+class Result(NamedTuple):
+    said: str
+
+
+def maybe_die(word: str, folder: Path) -> Result:
+    if word == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Result(word)
+
+
+class MaybeDie(StepInterface):
+    step = staticmethod(maybe_die)

@@ -1,0 +1,134 @@
+"""Passes of nipype: pickling, killed workers, plugins, resources."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MakeDataset, centred_grid, write_image
+from killer import MaybeDie
+from nipype.pipeline.engine import Node, Workflow
+
+from softseg_bids.app import interfaces, workflow
+from softseg_bids.app.engine import KILLED, Engine, configure, engine_of, run_pass
+from softseg_bids.app.interfaces import StepInterface
+from softseg_bids.app.options import settings_of
+from softseg_bids.app.progress import Progress, Unit
+from softseg_bids.app.settings import Settings
+from softseg_bids.image.volume import DataError
+
+STEPS = StepInterface.__subclasses__()
+
+
+def settings(**changes: object) -> Settings:
+    base = settings_of(["/bids", "/out", "participant", "--nprocs", "2", "--mem", "4G"])
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+def test_every_interface_pickles(step: type[StepInterface]) -> None:
+    made = step()
+    again = pickle.loads(pickle.dumps(made))
+    assert again.inputs.get() == made.inputs.get()
+    assert (
+        type(again.inputs) is step.input_spec and pickle.loads(pickle.dumps(step.output_spec())) is not None
+    )
+
+
+def test_names_of_files_are_not_opened_for_hashing(tmp_path: Path) -> None:
+    image = tmp_path / "a.nii.gz"
+    image.write_bytes(b"1")
+    inputs = interfaces.Segment(image=str(image), stored=[str(image)]).inputs
+    before = inputs.get_hashval("content")[1]
+    image.write_bytes(b"2")
+    assert inputs.get_hashval("content")[1] == before
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_worker_costs_only_its_own_unit(tmp_path: Path) -> None:
+    words = {"first": "live", "second": "die", "third": "live"}
+    base, logs = tmp_path / "pass", tmp_path / "logs"
+    logs.mkdir()
+    configure(logs, stop_on_first_crash=False)
+    progress = Progress("words", {name: Unit(name, 1) for name in words})
+
+    def assemble(names: list[str]) -> Workflow:
+        made = Workflow(name=base.name, base_dir=str(base.parent))
+        for name in names:
+            chain = Workflow(name=name)
+            chain.add_nodes([Node(MaybeDie(word=words[name]), name="step", mem_gb=0.1)])
+            made.add_nodes([chain])
+        return made
+
+    run_pass(assemble, progress, settings(), base, logs)
+    assert {name: unit.state for name, unit in progress.units.items()} == {
+        "first": "done", "second": "failed", "third": "done",
+    }  # fmt: skip
+    assert progress.units["second"].reason == KILLED
+
+
+def test_an_error_of_the_engine_itself_is_raised(tmp_path: Path) -> None:
+    def assemble(names: list[str]) -> Workflow:
+        raise RuntimeError("no workflow")
+
+    with pytest.raises(RuntimeError, match="no workflow"):
+        run_pass(assemble, Progress("x", {"a": Unit("a", 1)}), settings(), tmp_path, tmp_path)
+
+
+class TestEngine:
+    """Which nipype plugin runs a pass."""
+
+    def test_one_process_is_this_one(self) -> None:
+        assert engine_of(settings(nprocs=1)).plugin == "Linear"
+
+    def test_several_never_fork(self) -> None:
+        engine = engine_of(settings())
+        assert engine.plugin == "MultiProc"
+        assert engine.arguments["mp_context"] == "forkserver"
+        assert engine.arguments["memory_gb"] == 4
+
+    def test_a_plugin_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "plugin.yml"
+        path.write_text("plugin: SLURM\nplugin_args: {sbatch_args: --mem=4G}\n")
+        assert engine_of(settings(plugin=path)) == Engine("SLURM", {"sbatch_args": "--mem=4G"})
+        path.write_text("plugin: MultiProc\nplugin_args: {n_procs: 7}\n")
+        engine = engine_of(settings(plugin=path))
+        assert (engine.arguments["n_procs"], engine.arguments["mp_context"]) == (7, "forkserver")
+
+    @pytest.mark.parametrize("text", ["plugin: Abacus", "a: [", "- 1", "plugin: SLURM\nplugin_args: 3", ""])
+    def test_a_wrong_plugin_file(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "plugin.yml"
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"plugin\.yml"):
+            engine_of(settings(plugin=path))
+
+
+def test_memory_follows_the_field_of_view(tmp_path: Path, bids: MakeDataset) -> None:
+    small = bids.image("sub-01/anat/sub-01_T1w.nii.gz")
+    big = write_image(
+        tmp_path / "b.nii.gz", np.zeros((100, 100, 100), np.uint8), centred_grid((100, 100, 100), (2, 2, 2))
+    )
+    assert workflow.network_memory_gb(big) > workflow.network_memory_gb(small) > workflow.NETWORK_GB
+    assert workflow.network_memory_gb(tmp_path / "none.nii.gz") == workflow.NETWORK_GB
+
+
+def test_one_accelerator_serves_one_process_at_a_time() -> None:
+    assert workflow.network_processors(settings(device="cuda", nprocs=8)) == 8
+    assert workflow.network_processors(settings(device="cpu", nprocs=8, omp_nthreads=3)) == 3
+    assert workflow.network_processors(settings(device="cpu", nprocs=2, omp_nthreads=3)) == 2
+
+
+def test_a_failure_leaves_a_note(tmp_path: Path) -> None:
+    node = Node(
+        interfaces.Conform(sources=[str(tmp_path / "no.nii.gz")], stamps=[], combine="single", bval=""),
+        name="c",
+    )
+    node.base_dir = str(tmp_path)
+    with pytest.raises(Exception, match=r"no\.nii\.gz"):
+        node.run()
+    note = json.loads((tmp_path / "c" / interfaces.FAILURE).read_text())
+    assert note["for_user"] and "no.nii.gz" in note["message"]
