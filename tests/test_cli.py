@@ -232,7 +232,8 @@ def test_write_graph(bids: MakeDataset, softseg: Softseg, tmp_path: Path) -> Non
 
 
 def test_help_is_light() -> None:
-    code = "import sys, softseg_bids.app.cli; sys.exit(bool({'nipype', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    heavy = "{'nipype', 'pandas', 'matplotlib'}"
+    code = f"import sys, softseg_bids.app.cli; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=RUN.parent).returncode == 0
 
 

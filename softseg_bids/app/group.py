@@ -147,7 +147,7 @@ def best_images(long: pd.DataFrame) -> pd.DataFrame:
         _covered=-usable["coverage"].round(2),
         _length=-usable["length_mm"].where(usable["region"] == "cord", 0.0).round(),
         _corrected=usable["gradient_correction"].map(CORRECTED_FIRST),
-        session_id=usable["session_id"].fillna(""),
+        session_id=usable["session_id"].astype(object).fillna(""),
     )
     ranked = ranked.sort_values(
         ["_length", "_covered", "_corrected", "run", "source_image"], na_position="first", kind="stable"

@@ -26,7 +26,7 @@ _TEXT: dict[str, bool] = {"hash_files": False}
 
 # What nipype has to say goes to the run's log (see `engine.configure`), not to the terminal.
 logging.getLogger("nipype").propagate = False
-logging.getLogger("nipype").addHandler(logging.NullHandler())
+logging.getLogger("nipype").handlers[:] = [logging.NullHandler()]
 
 FAILURE = "failure.json"
 FILES = "files.json"
