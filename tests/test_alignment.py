@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import centred_grid, cylinder, disc_labels
 
-from softseg_bids.app.alignment import Traced, align
+from softseg_bids.app.alignment import Labels, Traced, align
 from softseg_bids.core.cord import trace
 from softseg_bids.image.grid import Grid
 from softseg_bids.image.volume import Volume
@@ -26,6 +26,7 @@ def image(
     return Traced(grid, grid, line, labels)
 
 
+SLAB_OF_LABELS = centred_grid((40, 40, 50))
 DISCS = {3: (0.5, 12.5, 15.5), 4: (0.5, 8.5, 0.5), 5: (0.5, 5.5, -14.5)}
 
 
@@ -36,6 +37,12 @@ def test_labels_serve_the_whole_session() -> None:
     assert found["slab"].discs == found["long"].discs
     along = np.linalg.norm(TILT)
     assert found["long"].discs[4] - found["long"].discs[3] == pytest.approx((15 + 0.2 * 4) / along, abs=0.05)
+
+
+def test_labels_of_an_image_without_cord_serve_too() -> None:
+    labels = Volume(disc_labels(SLAB_OF_LABELS, DISCS).astype(np.float32), SLAB_OF_LABELS)
+    _, found = align({"long": image(LONG)}, [Labels(labels, SLAB_OF_LABELS)])
+    assert found["long"].levels_source == "shared" and set(found["long"].discs) == {3, 4, 5}
 
 
 def test_positions_are_those_of_the_axis() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ import pytest
 from conftest import CORD, centred_grid, cylinder, write_image
 
 from softseg_bids.app import steps
+from softseg_bids.app.identity import code_digest
 from softseg_bids.app.steps import conform, digest, same_place, slice_axis, stored_soft
 from softseg_bids.image.grid import Grid
 from softseg_bids.image.volume import DataError
@@ -99,13 +101,15 @@ def test_segment_drops_what_is_no_cord(image: Path, tmp_path: Path, monkeypatch:
 def test_a_stored_mask_counts_only_for_the_same_image_and_model(tmp_path: Path) -> None:
     path = write_image(tmp_path / "a_probseg.nii.gz", cylinder(GRID, over=2), GRID)
     assert stored_soft([path], "c", "h") is None
+    facts = {"SourceChecksum": "c", "ModelHash": "h", "CodeHash": code_digest(), "MaskSource": "model"}
     sidecar = tmp_path / "a_probseg.json"
-    sidecar.write_text('{"SourceChecksum": "c", "ModelHash": "h", "MaskSource": "model"}')
+    sidecar.write_text(json.dumps(facts))
     assert stored_soft([path], "c", "h") is not None
     assert stored_soft([path], "c", "other") is None
     assert stored_soft([path], "other", "h") is None
-    sidecar.write_text('{"SourceChecksum": "c", "ModelHash": "h", "MaskSource": "corrected"}')
-    assert stored_soft([path], "c", "h") is None
+    for change in ({"MaskSource": "corrected"}, {"CodeHash": "older"}):
+        sidecar.write_text(json.dumps(facts | change))
+        assert stored_soft([path], "c", "h") is None
 
 
 def test_the_slice_axis_is_the_thick_one() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +35,13 @@ class Traced(NamedTuple):
     stored: Grid
     line: Centreline
     discs: Volume | None
+
+
+class Labels(NamedTuple):
+    """Disc labels, and the grid of the image they were placed on."""
+
+    discs: Volume
+    grid: Grid
 
 
 @dataclass(frozen=True)
@@ -72,13 +79,15 @@ class Alignment:
     notes: list[str]
 
 
-def align(images: Mapping[str, Traced]) -> tuple[str, dict[str, Alignment]]:
+def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[str, dict[str, Alignment]]:
     """Project every image of a session on the longest centreline, and share levels and tangents.
 
     Parameters
     ----------
     images : mapping of str to Traced
         The measured images of a session, at least one.
+    others : sequence of Labels
+        Labels of images in which no cord was measured; they serve the session all the same.
 
     Returns
     -------
@@ -96,7 +105,9 @@ def align(images: Mapping[str, Traced]) -> tuple[str, dict[str, Alignment]]:
     for key, image in images.items():
         points = disc_points(image.discs) if image.discs else {}
         found[key], problems[key] = usable_discs(points, image.stored, own_axes[key])
-    pooled = shared_discs([found[key] for key in images if placements[key].shares and found[key]])
+    files = [found[key] for key in images if placements[key].shares]
+    files += [usable_discs(disc_points(other.discs), other.grid, axis)[0] for other in others]
+    pooled = shared_discs([positions for positions in files if positions])
     return longest, {
         key: _alignment(
             image,

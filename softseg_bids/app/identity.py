@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -9,16 +10,30 @@ from pathlib import Path
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.model.weights import DEFAULT, digest
 
+PACKAGE = Path(__file__).parents[1]
 LIBRARIES = ("numpy", "scipy", "nibabel", "torch", "monai", "pybids", "nipype", "pandas")
 
 
 @cache
 def version() -> str:
     """The version: from the file `version` of a source checkout, else of the installed package."""
-    source = Path(__file__).parents[2] / "version"
+    source = PACKAGE.parent / "version"
     if source.is_file():
         return source.read_text().strip()
     return metadata.version("softseg-bids")
+
+
+@cache
+def code_digest() -> str:
+    """First 8 hexadecimal digits of the SHA-256 of this package's source.
+
+    What was computed by other code is not used again, though it may carry the same version
+    (in a working copy that is being changed, for example).
+    """
+    total = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:8]
 
 
 @cache

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from softseg_bids.app.identity import code_digest
 from softseg_bids.bids.dataset import Scan
 
 
@@ -46,6 +47,7 @@ class ScanJob:
             "SourceChecksum": checksum,
             "ModelHash": self.model_hash,
             "SoftsegVersion": self.version,
+            "CodeHash": code_digest(),
             "Contrast": self.scan.contrast,
         }
 

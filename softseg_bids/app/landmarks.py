@@ -80,8 +80,8 @@ class Placement(NamedTuple):
     positions_mm : ndarray, shape (n,)
         Of the track's points.
     apart_mm : float
-        Distance between the two centrelines where both exist (95th percentile); NaN where they
-        do not overlap.
+        Distance between the two centrelines where both exist (the median: both fray at the ends
+        of their images); NaN where they do not overlap.
     shares : bool
         Whether positions on the session's axis may be used for this image.
     """
@@ -108,7 +108,7 @@ def place(track: Track, axis: Axis) -> Placement:
     inside = (positions >= 0) & (positions <= axis.length_mm)
     if not inside.any():
         return Placement(positions, float("nan"), False)
-    apart = float(np.percentile(distance[inside], 95))
+    apart = float(np.median(distance[inside]))
     return Placement(positions, apart, apart <= APART_REFUSED_MM)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from softseg_bids.app.identity import version
+from softseg_bids.app.identity import code_digest, version
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.resources import usable_cpus, usable_memory_gb
 from softseg_bids.app.settings import PRIVATE, Settings
@@ -46,7 +46,7 @@ def settings_of(argv: Sequence[str]) -> Settings:
     chosen = vars(arguments)
     out = chosen["out"] = arguments.out.absolute()
     chosen["bids"] = arguments.bids.absolute()
-    chosen["work"] = (arguments.work or out / PRIVATE).absolute() / f"softseg-{version()}"
+    chosen["work"] = (arguments.work or out / PRIVATE).absolute() / f"softseg-{version()}-{code_digest()}"
     chosen["nprocs"] = arguments.nprocs or usable_cpus()
     chosen["omp_nthreads"] = arguments.omp_nthreads or min(MOST_THREADS, max(1, chosen["nprocs"] // 2))
     chosen["mem_gb"] = arguments.mem_gb or 0.9 * usable_memory_gb()

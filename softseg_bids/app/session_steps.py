@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softseg_bids.app import rows
-from softseg_bids.app.alignment import Alignment, Traced, align
+from softseg_bids.app.alignment import Alignment, Labels, Traced, align
 from softseg_bids.app.columns import LONG, SLICES
 from softseg_bids.app.figures import draw_curves, draw_image
 from softseg_bids.app.jobs import SessionJob
@@ -78,7 +78,7 @@ def label(records: list[Path], stamps: list[str], folder: Path) -> Labelled:
         stored = read_grid(Path(record.image))
         discs, notes[key] = _discs(record)
         images[key] = Traced(canonical_grid(stored), stored, record.centreline, discs)
-    axis, alignments = align(images) if images else ("", {})
+    axis, alignments = align(images, _loose_labels(records)) if images else ("", {})
     content: dict[str, Any] = {"axis": axis, "images": {}}
     for key, alignment in alignments.items():
         content["images"][key] = dataclasses.asdict(alignment)
@@ -207,6 +207,13 @@ def read_tables(path: Path) -> dict[str, SliceTable]:
 def _measured(records: list[Path]) -> dict[str, Record]:
     everything = [read_record(path) for path in records]
     return {record.job.scan.key: record for record in everything if record.status == "measured"}
+
+
+def _loose_labels(records: list[Path]) -> list[Labels]:
+    """Labels of the images in which no cord was found."""
+    without = [record for record in map(read_record, records) if record.status == "no_cord"]
+    found = [(_discs(record)[0], record) for record in without]
+    return [Labels(discs, read_grid(Path(record.image))) for discs, record in found if discs is not None]
 
 
 def _discs(record: Record) -> tuple[Volume | None, list[str]]:

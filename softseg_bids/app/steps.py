@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softseg_bids.app import combine as volumes
+from softseg_bids.app.identity import code_digest
 from softseg_bids.app.jobs import ScanJob
 from softseg_bids.app.records import (
     Record,
@@ -180,7 +181,12 @@ def stored_soft(candidates: list[Path], checksum: str, model_hash: str) -> Array
             facts = json.loads(sidecar.read_text())
         except (OSError, ValueError):
             continue
-        wanted = {"SourceChecksum": checksum, "ModelHash": model_hash, "MaskSource": "model"}
+        wanted = {
+            "SourceChecksum": checksum,
+            "ModelHash": model_hash,
+            "CodeHash": code_digest(),
+            "MaskSource": "model",
+        }
         if all(facts.get(name) == value for name, value in wanted.items()) and path.is_file():
             return read_volume(path).array
     return None
