@@ -127,8 +127,8 @@ def count_volumes(path: Path) -> int:
     return _sane_shape(path, _open(path))[3]
 
 
-def write_volume(path: Path, array: NDArray[np.generic], grid: Grid, like: Path) -> None:
-    """Write an array on the grid of ``like``, with its qform and sform codes.
+def write_volume(path: Path, array: NDArray[np.generic], grid: Grid, like: Path | None = None) -> None:
+    """Write an array, with the qform and sform codes of ``like``.
 
     Parameters
     ----------
@@ -138,12 +138,14 @@ def write_volume(path: Path, array: NDArray[np.generic], grid: Grid, like: Path)
         Stored with its own dtype.
     grid : Grid
         Where the array lies.
-    like : Path
-        The source image, whose space codes and units are kept.
+    like : Path, optional
+        The source image, whose space codes are kept; without one, both say scanner space.
     """
-    source = nib.load(like).header
+    source = nib.Nifti1Header() if like is None else nib.load(like).header
     image = nib.Nifti1Image(array, grid.affine)
     qform, sform = int(source["qform_code"]), int(source["sform_code"])
+    if like is None:
+        qform = sform = 1
     # A file with neither code set is still in scanner space for whoever reads the mask.
     image.set_qform(grid.affine, qform or (0 if sform else 1))
     image.set_sform(grid.affine, sform or (0 if qform else 1))
@@ -178,7 +180,12 @@ def _open(path: Path) -> nib.Nifti1Image:
     try:
         image = nib.load(path)
     except (
-        OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError,
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+        ImageFileError,
+        HeaderDataError,
     ) as error:
         raise DataError(f"{path}: is not a readable NIfTI image ({error})") from error
     if not isinstance(image, nib.Nifti1Image):
