@@ -199,7 +199,8 @@ def test_a_failed_scan_costs_nobody_else_anything(
     assert softseg(bids.root, out, "participant") == 1
     by_input = {entry["input"]: entry for entry in manifest_of(out)["inputs"]}
     assert {name: entry["status"] for name, entry in by_input.items()} == {
-        "sub-01/anat/sub-01_T1w.nii.gz": "failed", T2W: "measured", "sub-02/anat/sub-02_T2w.nii.gz": "measured",
+        "sub-01/anat/sub-01_T1w.nii.gz": "failed", T2W: "measured",
+        "sub-02/anat/sub-02_T2w.nii.gz": "measured",
     }  # fmt: skip
     said = capsys.readouterr().err
     assert str(bad) in said and "copy it again" in said and "Traceback" not in said

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from softseg_bids.image.grid import Grid, canonical, cropped, like_stored, resample, respaced
+from softseg_bids.image.grid import Grid, canonical, cropped, like_stored, resample, respaced, stored_slices
 
 
 def rotation(degrees: tuple[float, float, float]) -> NDArray[np.float64]:
@@ -119,3 +119,15 @@ def test_a_gradient_stays_where_it_is() -> None:
 def test_grids_that_are_not_parallel_are_refused() -> None:
     with pytest.raises(ValueError, match="not parallel"):
         resample(np.zeros((4, 4, 4)), grid_of((4, 4, 4)), grid_of((4, 4, 4), degrees=(5, 0, 0)))
+
+
+def test_stored_slices_are_the_file_s_own_indices() -> None:
+    array = np.arange(4 * 5 * 6).reshape(4, 5, 6)
+    affine = np.array(
+        [[0, 0, 1.0, 0], [1, 0, 0, 0], [0, -1, 0, 7], [0, 0, 0, 1]]
+    )  # its second axis runs down
+    stored = Grid((4, 5, 6), affine)
+    turned, _ = canonical(array, stored)
+    for index in range(turned.shape[2]):
+        number = int(stored_slices(np.array([index]), stored)[0])
+        assert set(turned[:, :, index].ravel()) == set(array[:, number].ravel())

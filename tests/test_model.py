@@ -43,7 +43,9 @@ def test_cross_entropy_is_least_at_the_expected_fraction() -> None:
     """A voxel that is cord in 3 cases of 10: the best answer is 0.3, so that areas are unbiased."""
     target = torch.tensor([1.0] * 3 + [0.0] * 7).reshape(10, 1, 1, 1, 1)
     guesses = torch.linspace(0.05, 0.95, 91)
-    losses = [cross_entropy(torch.logit(g).expand_as(target), target, torch.ones_like(target)) for g in guesses]
+    losses = [
+        cross_entropy(torch.logit(g).expand_as(target), target, torch.ones_like(target)) for g in guesses
+    ]
     assert float(guesses[int(torch.stack(losses).argmin())]) == pytest.approx(0.3, abs=0.006)
 
 
@@ -54,7 +56,9 @@ def test_losses_ignore_what_was_not_seen() -> None:
     for loss in (cross_entropy, soft_dice):
         changed = logits.clone()
         changed[..., 2:] += 5
-        assert float(loss(changed, target, seen)) == pytest.approx(float(loss(logits, target, seen)), rel=1e-6)
+        assert float(loss(changed, target, seen)) == pytest.approx(
+            float(loss(logits, target, seen)), rel=1e-6
+        )
 
 
 def test_soft_dice_is_zero_for_a_perfect_answer() -> None:
@@ -119,9 +123,13 @@ def test_a_device_that_is_not_there_is_named() -> None:
         predict.load_model(DEFAULT, "cuda")
 
 
-def phantom(spacing: tuple[float, float, float], shape: tuple[int, int, int], lean: float = 0.2) -> tuple[np.ndarray, Grid]:
+def phantom(
+    spacing: tuple[float, float, float], shape: tuple[int, int, int], lean: float = 0.2
+) -> tuple[np.ndarray, Grid]:
     """A bright sac around a grey cord that leans to the front, amid mottled tissue; canonical axes."""
-    x, y, z = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * h for n, h in zip(shape, spacing, strict=True)], indexing="ij")
+    x, y, z = np.meshgrid(
+        *[(np.arange(n) - (n - 1) / 2) * h for n, h in zip(shape, spacing, strict=True)], indexing="ij"
+    )
     v = y - lean * z
     cord, sac = (x / 6) ** 2 + (v / 4) ** 2 < 1, (x / 9) ** 2 + (v / 7) ** 2 < 1
     rng = np.random.default_rng(0)

@@ -28,7 +28,8 @@ def test_a_pair_is_normalised_and_its_label_a_fraction(wide: bool) -> None:
         assert all(part.shape == shape for part in pair)
         assert abs(float(pair.image.mean())) < 1e-3
         assert float(pair.image.std()) == pytest.approx(1, abs=0.01)
-        assert 0 <= float(pair.cord.min()) and float(pair.cord.max()) <= 1
+        assert float(pair.cord.min()) >= 0
+        assert float(pair.cord.max()) <= 1
         assert set(np.unique(pair.seen.numpy())) <= {0.0, 1.0}
         assert float(pair.seen.mean()) > 0.05
 
@@ -42,7 +43,9 @@ def test_a_seed_repeats_and_workers_differ() -> None:
 
 
 def run(folder: Path, role: str, steps: int) -> list[list[str]]:
-    arguments = f"{role} --folder {folder} --steps {steps} --decay 2 --batch 2 --workers 0 --every 20 --rate 0.02"
+    arguments = (
+        f"{role} --folder {folder} --steps {steps} --decay 2 --batch 2 --workers 0 --every 20 --rate 0.02"
+    )
     assert train.main(arguments.split()) == 0
     return [line.split("\t") for line in (folder / "log.tsv").read_text().splitlines()]
 
@@ -51,8 +54,7 @@ class SamePairs(Pairs):
     """Four bodies again and again: what a network of any size can learn."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for pair in cycle(islice(super().__iter__(), 4)):
-            yield pair
+        return cycle(islice(super().__iter__(), 4))
 
 
 def test_a_short_training_halves_its_loss_and_goes_on_where_it_stopped(
@@ -70,7 +72,9 @@ def test_a_short_training_halves_its_loss_and_goes_on_where_it_stopped(
     assert float(rows[-1][3]) < 0.5 * float(rows[0][3])
 
 
-def test_pack_joins_both_networks_into_one_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pack_joins_both_networks_into_one_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for role, grid in (("locator", LOCATOR), ("segmenter", SEGMENTER)):
         tiny = TINY._replace(spacing_mm=grid.spacing_mm)
         monkeypatch.setitem(train.ROLES, role, tiny)

@@ -99,7 +99,7 @@ def measure(records: list[Path], labels: Path, folder: Path) -> Measured:
     for key, record in _measured(records).items():
         stored = read_grid(Path(record.image))
         soft, grid = to_canonical(load_soft(Path(record.soft)), stored)
-        tables[key] = slice_table(soft, grid, record, alignments[key])
+        tables[key] = slice_table(soft, stored, grid, record, alignments[key])
     return Measured(_write(folder / "slices.json", {key: table.as_json() for key, table in tables.items()}))
 
 

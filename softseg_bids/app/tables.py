@@ -14,7 +14,7 @@ from softseg_bids.app.records import Record, line_world
 from softseg_bids.core.cord import inspect_slices, measure_slices
 from softseg_bids.core.levels import level_coordinate
 from softseg_bids.core.quality import image_flags, in_means, slice_flags
-from softseg_bids.image.grid import Array, Grid
+from softseg_bids.image.grid import Array, Grid, stored_slices
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +27,8 @@ class SliceTable:
     ----------
     slices : ndarray of int
         Canonical slice indices.
+    stored_slices : ndarray of int
+        The same slices as a viewer counts them in the file.
     position_mm, level : ndarray
         Along the session's axis; vertebral level as a coordinate, NaN where unknown.
     points_mm : ndarray, shape (n, 3)
@@ -47,6 +49,7 @@ class SliceTable:
     """
 
     slices: NDArray[np.intp]
+    stored_slices: NDArray[np.intp]
     position_mm: Floats
     level: Floats
     points_mm: Floats
@@ -84,7 +87,7 @@ class SliceTable:
         """Rows of the table in OUT, from the lowest slice up."""
         return [
             {
-                "slice": int(self.slices[n]),
+                "slice": int(self.stored_slices[n]),
                 "position_mm": self.position_mm[n],
                 "x_mm": self.points_mm[n, 0],
                 "y_mm": self.points_mm[n, 1],
@@ -111,21 +114,30 @@ class SliceTable:
     def from_json(cls, fields: dict[str, Any]) -> SliceTable:
         """A table from plain lists."""
         fields = dict(fields)
-        for name in ("slices", "position_mm", "level", "points_mm", "edited", "usable", "spacing_mm"):
+        for name in (
+            "slices",
+            "stored_slices",
+            "position_mm",
+            "level",
+            "points_mm",
+            "edited",
+            "usable",
+            "spacing_mm",
+        ):
             fields[name] = np.asarray(fields[name])
         fields["measures"] = {name: np.asarray(value, float) for name, value in fields["measures"].items()}
         return cls(**fields)
 
 
-def slice_table(soft: Array, grid: Grid, record: Record, alignment: Alignment) -> SliceTable:
+def slice_table(soft: Array, stored: Grid, grid: Grid, record: Record, alignment: Alignment) -> SliceTable:
     """Measure every slice of an image, with the tangents and levels it shares with its session.
 
     Parameters
     ----------
     soft : ndarray, shape (x, y, z)
         The soft mask, canonical axes.
-    grid : Grid
-        Its canonical grid.
+    stored, grid : Grid
+        Of the file, and canonical.
     record : Record
         The scan, for its centreline and edited slices.
     alignment : Alignment
@@ -144,6 +156,7 @@ def slice_table(soft: Array, grid: Grid, record: Record, alignment: Alignment) -
     tilt = np.rad2deg(np.arccos(np.clip(line.tangents[:, 2], -1, 1)))
     return SliceTable(
         line.slices,
+        stored_slices(line.slices, stored),
         position,
         level,
         line_world(line, grid),

@@ -33,7 +33,7 @@ _PLAIN: dict[str, tuple[str, str | None]] = {
     ),
     "start_mm": ("Upper end of the region along the session's cord axis, growing downwards", _MM),
     "end_mm": ("Lower end of the region along the session's cord axis", _MM),
-    "slice": ("Index of the slice along the voxel axis nearest to superior-inferior, 0 the lowest", None),
+    "slice": ("Index of the slice in the file, on the voxel axis nearest to superior-inferior", None),
     "position_mm": ("Position along the session's cord axis, 0 at its upper end, growing downwards", _MM),
     "level": ("Vertebral level as a coordinate: 3.4 is four tenths down C3; T1 is 8, L1 is 20", None),
     "x_mm": ("Scanner coordinate of the centreline, to the right", _MM),

@@ -65,6 +65,17 @@ def like_stored(array: NDArray[np.generic], stored: Grid) -> NDArray[np.generic]
     return np.asarray(orientations.apply_orientation(array, orientations.ornt_transform(ras, change)))
 
 
+def stored_slices(slices: NDArray[np.integer], stored: Grid) -> NDArray[np.intp]:
+    """Indices in the file, along whichever voxel axis it is, of canonical slices (axis 2).
+
+    What a viewer shows as the voxel coordinate of that slice.
+    """
+    change = orientations.io_orientation(stored.affine)
+    axis = int(np.flatnonzero(change[:, 0] == 2)[0])
+    last = stored.shape[axis] - 1
+    return np.asarray(slices if change[axis, 1] > 0 else last - np.asarray(slices), dtype=np.intp)
+
+
 def respaced(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
     """The grid of another voxel size that covers the same box (rounded up to whole voxels).
 

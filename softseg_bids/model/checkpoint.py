@@ -21,7 +21,9 @@ FORMAT = 1
 ROLES = ("locator", "segmenter")
 
 
-def save_checkpoint(path: Path, networks: dict[str, tuple[Architecture, dict[str, Tensor]]], provenance: dict[str, Any]) -> None:
+def save_checkpoint(
+    path: Path, networks: dict[str, tuple[Architecture, dict[str, Tensor]]], provenance: dict[str, Any]
+) -> None:
     """Write architectures and weights of the named networks, and where they come from."""
     content = {
         "format": FORMAT,
@@ -63,7 +65,9 @@ def _read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read as weights alone ({reason}); it is damaged or not one of ours") from error
+        raise DataError(
+            f"{path}: cannot be read as weights alone ({reason}); it is damaged or not one of ours"
+        ) from error
     if not isinstance(content, dict) or not isinstance(content.get("networks"), dict):
         raise DataError(f"{path}: holds no networks of this project; give --model one of its checkpoints")
     return content

@@ -10,7 +10,7 @@ def cross_entropy(logits: Tensor, fraction: Tensor, seen: Tensor) -> Tensor:
     """Mean cross-entropy to a soft target over the voxels in view.
 
     Its minimiser is the expected fraction of each voxel, so that sums of predictions (areas) are
-    unbiased however blurred the boundary is; see :mod:`docs` on calibration.
+    unbiased however blurred the boundary is.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ the image's intensity scale.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -67,7 +68,7 @@ class FoldedUNet(nn.Module):
         self.fold = architecture.fold
         cells = self.fold[0] * self.fold[1] * self.fold[2]
         self.encoder = nn.ModuleList([_stage(cells, widths[0])])
-        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+        for narrow, wide in pairwise(widths):
             self.encoder.append(nn.Sequential(_convolution(narrow, wide, stride=2), _convolution(wide, wide)))
         self.up = nn.ModuleList()
         self.decoder = nn.ModuleList()

@@ -83,7 +83,8 @@ def locate(model: Model, array: Array, grid: Grid) -> tuple[Centreline | None, G
     padded, inner = _padded(image, architecture.window)
 
     def fraction(windows: Tensor) -> Tensor:
-        return network(torch.stack([normalise(w) for w in windows])).sigmoid()
+        logits: Tensor = network(torch.stack([normalise(w) for w in windows]))
+        return logits.sigmoid()
 
     found = sliding_window_inference(
         padded[None, None], architecture.window, 1, fraction, overlap=0.375, mode="gaussian"
@@ -103,12 +104,16 @@ def _padded(image: Tensor, window: tuple[int, int, int]) -> tuple[Tensor, tuple[
     return padded, (x, y, z)
 
 
-def _segment_along(model: Model, array: Array, grid: Grid, points_mm: NDArray[np.float64]) -> tuple[Array, Grid]:
+def _segment_along(
+    model: Model, array: Array, grid: Grid, points_mm: NDArray[np.float64]
+) -> tuple[Array, Grid]:
     """Run the fine network in windows that follow a centreline; blend them with Gaussian weights."""
     architecture, network = model.segmenter
     window = np.asarray(architecture.window)
     fine = respaced(grid, architecture.spacing_mm)
-    centres = _window_centres(fine.to_index(points_mm), np.asarray(architecture.spacing_mm), window, fine.shape[2])
+    centres = _window_centres(
+        fine.to_index(points_mm), np.asarray(architecture.spacing_mm), window, fine.shape[2]
+    )
     starts = np.round(centres - 0.5 * (window - 1)).astype(int)
     low, high = starts.min(axis=0), starts.max(axis=0) + window
     box = cropped(fine, low, (int(high[0] - low[0]), int(high[1] - low[1]), int(high[2] - low[2])))
@@ -143,8 +148,9 @@ def _stride(
     line: NDArray[np.float64], height: float, spacing_mm: NDArray[np.float64], window: NDArray[np.integer]
 ) -> float:
     ahead = height + 0.5 * float(window[2])
-    drift = max(
-        abs(np.interp(ahead, line[:, 2], line[:, a]) - np.interp(height, line[:, 2], line[:, a])) * spacing_mm[a]
+    drift: float = max(
+        abs(np.interp(ahead, line[:, 2], line[:, a]) - np.interp(height, line[:, 2], line[:, a]))
+        * spacing_mm[a]
         for a in (0, 1)
     )
     return 0.5 * float(window[2]) / max(1.0, drift / DRIFT_MM)
@@ -152,5 +158,8 @@ def _stride(
 
 def _gaussian(window: tuple[int, int, int], device: torch.device) -> Tensor:
     """Blending weights, highest in the middle (standard deviation an eighth of the window)."""
-    axes = [torch.exp(-0.5 * ((torch.arange(n, device=device) - 0.5 * (n - 1)) / (0.125 * n)) ** 2) for n in window]
+    axes = [
+        torch.exp(-0.5 * ((torch.arange(n, device=device) - 0.5 * (n - 1)) / (0.125 * n)) ** 2)
+        for n in window
+    ]
     return torch.einsum("x,y,z->xyz", *axes).clamp_min(1e-4)

@@ -65,7 +65,9 @@ class _Frame(NamedTuple):
     tangent: Tensor
 
 
-def grid_points(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], device: torch.device) -> Tensor:
+def grid_points(
+    shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], device: torch.device
+) -> Tensor:
     """Centres of an axis-aligned grid about the origin, in mm, shape (3, x, y, z)."""
     axes = [
         (torch.arange(n, device=device, dtype=torch.float32) - 0.5 * (n - 1)) * h
@@ -234,7 +236,9 @@ def smooth_noise(shape: tuple[int, ...], spacing_mm: tuple[float, float, float],
     return field[0, 0] * 1.6
 
 
-def _partition(body: Body, far: _Frame, spacing_mm: tuple[float, float, float], random: torch.Generator) -> Tensor:
+def _partition(
+    body: Body, far: _Frame, spacing_mm: tuple[float, float, float], random: torch.Generator
+) -> Tensor:
     """Muscle in the middle of random smooth regions: what surrounds a spine is never one grey value."""
     shape = tuple(far.u.shape)
     large = smooth_noise(shape, spacing_mm, 26.0, random)
@@ -295,7 +299,10 @@ def _vertebrae(body: Body, near: _Frame, edge: float, spacing_mm: tuple[float, f
         layers += [
             Layer("ligament", _ramp(1.5 - column, edge) * on_spine),
             Layer("disc", marrow),
-            Layer("cortex", _ramp(-column + body.rim_mm * 0.5, edge) * _ramp(tall + body.rim_mm, s_edge) * on_spine),
+            Layer(
+                "cortex",
+                _ramp(-column + body.rim_mm * 0.5, edge) * _ramp(tall + body.rim_mm, s_edge) * on_spine,
+            ),
             Layer("marrow", _ramp(-column - body.rim_mm * 0.5, edge) * _ramp(tall, s_edge) * on_spine),
         ]
     if body.has_arches:
@@ -312,10 +319,13 @@ def _vertebrae(body: Body, near: _Frame, edge: float, spacing_mm: tuple[float, f
         lateral = torch.minimum(6.0 - (near.u.abs() - a - 7.0).abs(), 7.0 - (v - 1.0).abs())
         spine = torch.maximum(_ramp(process, edge), _ramp(lateral, edge)) * bony
         spine = torch.maximum(spine * _ramp(ring - 0.5, edge), lamina)
-        core = torch.maximum(
-            _ramp(torch.maximum(process, lateral) - body.rim_mm, edge) * _ramp(ring - 1.5, edge),
-            _ramp(1.4 - (ring - 3.2).abs(), edge) * behind,
-        ) * bony
+        core = (
+            torch.maximum(
+                _ramp(torch.maximum(process, lateral) - body.rim_mm, edge) * _ramp(ring - 1.5, edge),
+                _ramp(1.4 - (ring - 3.2).abs(), edge) * behind,
+            )
+            * bony
+        )
         layers += [
             Layer("ligament", _ramp(2.0 - (ring - 1.6).abs(), edge) * behind * on_spine),
             Layer("cortex", spine),

@@ -196,14 +196,14 @@ def _draw_height(rng: Generator, conus_mm: float) -> float:
 
 
 def _smooth(rng: Generator, n: int, step_mm: float, wavelength_mm: float, amplitude: float) -> Floats:
-    """A smooth random curve: Gaussian knots a wavelength apart, joined by cubic-like cosines."""
+    """A smooth random curve: Gaussian knots a wavelength apart, joined by smooth steps."""
     knots = max(int(n * step_mm / wavelength_mm) + 3, 4)
     values = rng.normal(0, amplitude, knots)
-    position = np.linspace(0, knots - 1.001, n) + 0.0
+    position = np.linspace(0, knots - 1.001, n)
     index = position.astype(int)
     t = position - index
     t = t * t * (3 - 2 * t)
-    return values[index] * (1 - t) + values[np.minimum(index + 1, knots - 1)] * t
+    return np.asarray(values[index] * (1 - t) + values[np.minimum(index + 1, knots - 1)] * t)
 
 
 def _draw_centreline(rng: Generator, s_centre_mm: float, wide: bool) -> tuple[Floats, Floats, Floats, Floats]:
@@ -263,7 +263,7 @@ def _draw_outline(rng: Generator) -> Floats:
     radius = (np.abs(np.cos(angle)) ** exponent + np.abs(np.sin(angle)) ** exponent) ** (-1 / exponent)
 
     def bump(at: float, width: float) -> Floats:
-        return np.exp(-0.5 * ((np.angle(np.exp(1j * (angle - at)))) / width) ** 2)
+        return np.asarray(np.exp(-0.5 * (np.angle(np.exp(1j * (angle - at))) / width) ** 2))
 
     radius = radius * (1 - rng.uniform(0, 0.12) * bump(np.pi / 2, rng.uniform(0.15, 0.4)))  # median fissure
     radius = radius * (1 - rng.uniform(-0.03, 0.06) * bump(-np.pi / 2, rng.uniform(0.3, 0.7)))  # flat behind
@@ -315,11 +315,15 @@ def _draw_tubes(rng: Generator) -> Floats:
     if rng.random() < 0.7:
         rows.append([rng.normal(2, 4), rng.uniform(26, 38), rng.uniform(4, 9), rng.uniform(2, 5), 1])
     for side in (-1, 1):
-        rows.append([side * rng.uniform(22, 38), rng.uniform(10, 34), rng.uniform(2, 4.5), rng.uniform(2, 4.5), 2])
+        rows.append(
+            [side * rng.uniform(22, 38), rng.uniform(10, 34), rng.uniform(2, 4.5), rng.uniform(2, 4.5), 2]
+        )
         rows.append([side * rng.uniform(26, 46), rng.uniform(8, 34), rng.uniform(2, 8), rng.uniform(2, 6), 3])
-        rows.append([side * rng.uniform(12, 19), rng.uniform(2, 10), rng.uniform(1, 2.6), rng.uniform(1, 2.6), 2])
+        rows.append(
+            [side * rng.uniform(12, 19), rng.uniform(2, 10), rng.uniform(1, 2.6), rng.uniform(1, 2.6), 2]
+        )
     for _ in range(rng.integers(0, 7)):
         radius = rng.uniform(1, 7)
         rows.append([rng.uniform(-50, 50), rng.uniform(-55, 55), radius, radius * rng.uniform(0.6, 1.6),
-                     rng.integers(0, 6)])  # fmt: skip
+                     float(rng.integers(0, 6))])  # fmt: skip
     return np.array(rows, dtype=float)

@@ -68,7 +68,11 @@ class Acquisition(NamedTuple):
 
 
 def draw_acquisition(
-    rng: Generator, start_mm: Floats, end_mm: Floats, finest_mm: Spacing = (0.0, 0.0, 0.0), quality: float = 1.0
+    rng: Generator,
+    start_mm: Floats,
+    end_mm: Floats,
+    finest_mm: Spacing = (0.0, 0.0, 0.0),
+    quality: float = 1.0,
 ) -> Acquisition:
     """Draw how a box is scanned.
 
@@ -129,14 +133,16 @@ class FineGrid(NamedTuple):
 
     def centres(self, axis: int) -> Floats:
         """Positions of the voxel centres along an axis (mm)."""
-        return self.first_mm[axis] + np.arange(self.shape[axis]) * self.spacing_mm[axis]
+        return np.asarray(self.first_mm[axis] + np.arange(self.shape[axis]) * self.spacing_mm[axis])
 
 
 def fine_grid(acquisition: Acquisition, spacing_mm: Spacing) -> FineGrid:
     """Where to render: the imaged box, and as far beyond as a slice or kernel reaches."""
     native = np.asarray(acquisition.spacing_mm)
     fine = np.asarray(spacing_mm)
-    margin = np.where(np.arange(3) == acquisition.slice_axis, 0.5 * native, np.minimum(native, 2 * fine)) + fine
+    margin = (
+        np.where(np.arange(3) == acquisition.slice_axis, 0.5 * native, np.minimum(native, 2 * fine)) + fine
+    )
     first = acquisition.start_mm - margin + 0.5 * fine
     count = np.ceil((acquisition.end_mm - acquisition.start_mm + 2 * margin) / fine).astype(int)
     return FineGrid(first, spacing_mm, (int(count[0]), int(count[1]), int(count[2])))
@@ -152,7 +158,9 @@ def displaced_points(acquisition: Acquisition, grid: FineGrid, device: torch.dev
         field = smooth_noise(grid.shape, grid.spacing_mm, 30.0, random)
         points[1] += acquisition.distortion_mm * field
     if acquisition.motion_mm:
-        slices = torch.floor((points[2, 0, 0] - float(acquisition.start_mm[2])) / acquisition.spacing_mm[2]).long()
+        slices = torch.floor(
+            (points[2, 0, 0] - float(acquisition.start_mm[2])) / acquisition.spacing_mm[2]
+        ).long()
         moves = torch.randn((2, int(slices.max() - slices.min()) + 1), generator=random, device=device)
         points[:2] += acquisition.motion_mm * moves[:, slices - slices.min()][:, None, None, :]
     rotation = torch.as_tensor(acquisition.rotation, dtype=torch.float32, device=device)
@@ -163,9 +171,9 @@ def native_axis(acquisition: Acquisition, axis: int) -> Floats:
     """Centres of the native voxels along an axis (mm)."""
     step = acquisition.spacing_mm[axis]
     length = acquisition.end_mm[axis] - acquisition.start_mm[axis]
-    count = max(int(round(length / step)), 1)
+    count = max(round(length / step), 1)
     first = acquisition.start_mm[axis] + 0.5 * (length - (count - 1) * step)
-    return first + np.arange(count) * step
+    return np.asarray(first + np.arange(count) * step)
 
 
 def acquire(acquisition: Acquisition, image: Tensor, grid: FineGrid) -> Tensor:

@@ -71,7 +71,9 @@ def draw_pair(
     seen = torch.ones((1, 1, 1), device=device)
     for axis in range(3):
         target = start[axis] + (np.arange(shape[axis]) + 0.5) * spacing_mm[axis]
-        image = _to_axis(image, axis, native_axis(scan, axis), target, scan.spacing_mm[axis], spacing_mm[axis], "edge")
+        image = _to_axis(
+            image, axis, native_axis(scan, axis), target, scan.spacing_mm[axis], spacing_mm[axis], "edge"
+        )
         cord = _to_axis(cord, axis, grid.centres(axis), target, spacing_mm[axis], spacing_mm[axis], "zero")
         inside = (target > scan.start_mm[axis]) & (target < scan.end_mm[axis])
         inside_axis = torch.as_tensor(inside, dtype=torch.float32, device=device)
@@ -99,4 +101,5 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, 0 if worker is None else worker.id])
         while True:
-            yield tuple(t[None] for t in draw_pair(rng, self.shape, self.spacing_mm, torch.device("cpu"), self.wide))
+            pair = draw_pair(rng, self.shape, self.spacing_mm, torch.device("cpu"), self.wide)
+            yield pair.image[None], pair.cord[None], pair.seen[None]

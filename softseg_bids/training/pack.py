@@ -1,6 +1,6 @@
 """Pack trained networks into one checkpoint, with where they come from.
 
-``python -m softseg_bids.training.pack runs/locator runs/segmenter --out softseg_bids/model/weights/default.pt``
+``python -m softseg_bids.training.pack runs/locator runs/segmenter --out default.pt``
 """
 
 from __future__ import annotations

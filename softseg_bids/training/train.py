@@ -25,6 +25,8 @@ from softseg_bids.model.loss import cross_entropy, soft_dice
 from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture, FoldedUNet
 from softseg_bids.training.dataset import Pair, Pairs, draw_pair
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 ROLES = {"locator": LOCATOR, "segmenter": SEGMENTER}
 VALIDATION_SEED = 20_000_003
 WARMUP_STEPS = 100
@@ -40,7 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     device = torch.device(options.device)
     torch.manual_seed(options.seed)
     architecture = ROLES[options.role]
+    # Channels last: a fifth faster on CPUs, and what tensor cores want.
     network = FoldedUNet(architecture).to(device)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_slow_average)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-4)
     step = _resume(folder / "state.pt", network, average, optimiser)
@@ -79,7 +83,9 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Train a network on procedural bodies.")
     parser.add_argument("role", choices=sorted(ROLES))
-    parser.add_argument("--folder", type=Path, required=True, help="state, weights and log; resumed if present")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="state, weights and log; resumed if present"
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--steps", type=int, default=2**40, help="total, earlier runs counted in")
     parser.add_argument("--decay", type=int, default=600, help="last steps, over which the rate falls to 0")
@@ -93,24 +99,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train_step(
-    network: nn.Module, optimiser: torch.optim.Optimizer, pair: tuple[Tensor, Tensor, Tensor], rate: float, role: str
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    pair: tuple[Tensor, Tensor, Tensor],
+    rate: float,
+    role: str,
 ) -> float:
     image, cord, seen = pair
     for group in optimiser.param_groups:
         group["lr"] = rate
     with torch.autocast(image.device.type, torch.bfloat16, enabled=image.device.type == "cuda"):
-        logits = network(image).float()
+        logits = network(image.contiguous(memory_format=torch.channels_last_3d)).float()
     loss = cross_entropy(logits, cord, seen)
     if role == "locator":
         loss = loss + 0.1 * soft_dice(logits, cord, seen)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
     return float(loss.detach())
 
 
-def _slow_average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+def _slow_average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
     """Exponential average over about a thousand steps, shorter at the beginning."""
     weight = 1 - min(0.999, (1 + int(count)) / (10 + int(count)))
     torch._foreach_lerp_(averaged, current, weight)
@@ -125,7 +135,10 @@ def _stream(
     if device.type == "cuda":
         rng = np.random.default_rng([seed, 0])
         while True:
-            drawn = [draw_pair(rng, architecture.window, architecture.spacing_mm, device, wide) for _ in range(options.batch)]
+            drawn = [
+                draw_pair(rng, architecture.window, architecture.spacing_mm, device, wide)
+                for _ in range(options.batch)
+            ]
             image, cord, seen = (torch.stack(parts)[:, None] for parts in zip(*drawn, strict=True))
             yield image, cord, seen
     pairs = Pairs(architecture.window, architecture.spacing_mm, seed, wide)
@@ -133,9 +146,14 @@ def _stream(
     yield from DataLoader(pairs, batch_size=options.batch, num_workers=options.workers, prefetch_factor=ahead)
 
 
-def _validation_pairs(role: str, architecture: Architecture, device: torch.device, count: int = 16) -> list[Pair]:
+def _validation_pairs(
+    role: str, architecture: Architecture, device: torch.device, count: int = 16
+) -> list[Pair]:
     rng = np.random.default_rng(VALIDATION_SEED)
-    return [draw_pair(rng, architecture.window, architecture.spacing_mm, device, role == "locator") for _ in range(count)]
+    return [
+        draw_pair(rng, architecture.window, architecture.spacing_mm, device, role == "locator")
+        for _ in range(count)
+    ]
 
 
 @torch.no_grad()
@@ -177,7 +195,9 @@ def _save_state(
     })  # fmt: skip
 
 
-def _save_weights(path: Path, step: int, architecture: Architecture, average: torch.optim.swa_utils.AveragedModel) -> None:
+def _save_weights(
+    path: Path, step: int, architecture: Architecture, average: torch.optim.swa_utils.AveragedModel
+) -> None:
     _save(path, {"step": step, "architecture": architecture._asdict(), "state": average.module.state_dict()})
 
 
