@@ -28,6 +28,7 @@ from softseg_bids.app.demo_people import (
     session_rows,
     stem_of,
 )
+from softseg_bids.app.environment import limit_threads
 from softseg_bids.app.identity import version
 from softseg_bids.app.outcome import Exit
 from softseg_bids.bids.derivatives import BIDS_VERSION, sidecar, write_json, write_table, write_text
@@ -69,15 +70,23 @@ class Scanned(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """Write the dataset, or compare a run's results with its truth; an exit code."""
     parser = argparse.ArgumentParser(prog="python -m softseg_bids.app.demo", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the demo dataset")
+    parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="write the demo dataset here")
     parser.add_argument(
-        "--compare", type=Path, metavar="OUT", help="compare the results in OUT with the truth in DIR"
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("DIR", "OUT"),
+        help="compare results in OUT with DIR's truth",
     )
     chosen = parser.parse_args(argv)
+    if (chosen.folder is None) == (chosen.compare is None):
+        parser.error("give DIR, or --compare DIR OUT")
     try:
         if chosen.compare:
-            print(report(chosen.folder / TRUTH, chosen.compare))
+            dataset, out = chosen.compare
+            print(report(dataset / TRUTH, out))
         else:
+            limit_threads(1)  # arrays this small are drawn faster by one thread than by two
             write_dataset(chosen.folder)
     except DataError as error:
         sys.stderr.write(f"demo: {error}\n")

@@ -73,6 +73,8 @@ class Stack(NamedTuple):
         Whether slices are turned about the RL axis to cut the cord straight.
     distortion_mm : float
         Amplitude of smooth displacements along AP.
+    shading : float
+        Amplitude of the smooth logarithm of the coils' sensitivity.
     """
 
     sequences: tuple[Sequence, ...]
@@ -80,6 +82,7 @@ class Stack(NamedTuple):
     fine_mm: Spacing
     is_aligned: bool = False
     distortion_mm: float = 0.0
+    shading: float = 0.1
 
 
 class Image(NamedTuple):
@@ -146,7 +149,7 @@ def _plan(
     return Acquisition(
         spacing_mm=sequence.spacing_mm, slice_axis=sequence.slice_axis, thickness=1.0, blur=(1.0, 1.0, 1.0),
         window=0.5, start_mm=box[0], end_mm=box[1], rotation=rotation,
-        noise=sequence.noise, noise_smooth=0.0, bias=0.1, bias_slope=np.zeros(3), gamma=1.0,
+        noise=sequence.noise, noise_smooth=0.0, bias=stack.shading, bias_slope=np.zeros(3), gamma=1.0,
         ghost=0.0, ghost_shift=0, ghost_axis=0, distortion_mm=stack.distortion_mm, motion_mm=0.0,
         sharpen=0.0, seed=seed,
     )  # fmt: skip

@@ -1,0 +1,64 @@
+# make demo    write a small dataset, process it, compare the areas with the truth
+# make test    check the code and run all tests
+# make lint    check the code only
+# make clean   remove what these made
+#
+# All work in .venv, made from constraints.txt. PYTHON names the interpreter (3.11 or newer).
+#
+# TORCH_INDEX names the package index that torch comes from. By default it is PyTorch's own for
+# CPUs (elsewhere torch brings gigabytes of CUDA), unless pip was told where to find local wheels.
+# Empty: wherever pip looks. For a GPU: TORCH_INDEX=https://download.pytorch.org/whl/cu128
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+PYTHON ?= python3
+TORCH := torch==2.13.0
+TORCH_INDEX ?= auto
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+DEMO := demo
+
+help:
+	@sed -n 's/^# \?//p' Makefile | sed '/^$$/q'
+
+$(READY): pyproject.toml constraints.txt version
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: $(PYTHON) is missing or older than 3.11; name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "make: no environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@index='$(TORCH_INDEX)'; \
+	if [ "$$index" = auto ]; then \
+	  index=$(CPU_INDEX); \
+	  if $(BIN)/pip config list | grep -q find-links; then index=; fi; \
+	fi; \
+	echo "Installing $(TORCH) from $${index:-where pip looks} ..."; \
+	$(PIP) --no-deps $${index:+--index-url "$$index"} $(TORCH)
+	@echo "Installing the other packages (some minutes) ..."
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python -m softseg_bids.app.demo $(DEMO)/bids
+	@$(BIN)/softseg $(DEMO)/bids $(DEMO)/derivatives/softseg participant
+	@$(BIN)/softseg $(DEMO)/bids $(DEMO)/derivatives/softseg group
+	@$(BIN)/python -m softseg_bids.app.demo --compare $(DEMO)/bids $(DEMO)/derivatives/softseg
+
+test: lint
+	# One thread each: on arrays of this size a second one costs more than it gives.
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(DEMO) build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache
+	@echo "$(VENV) is kept; remove it yourself for a new environment"
