@@ -51,8 +51,8 @@ demo: $(READY)
 	@$(BIN)/softseg $(DEMO)/bids $(DEMO)/derivatives/softseg group
 	@$(BIN)/python -m softseg_bids.app.demo --compare $(DEMO)/bids $(DEMO)/derivatives/softseg
 
+# One thread: on arrays of this size a second one costs more than it gives.
 test: lint
-	# One thread each: on arrays of this size a second one costs more than it gives.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: $(READY)
