@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt version
 	@index='$(TORCH_INDEX)'; \
 	if [ "$$index" = auto ]; then \
 	  index=$(CPU_INDEX); \
-	  if $(BIN)/pip config list | grep -q find-links; then index=; fi; \
+	  case "$$($(BIN)/pip config list)" in *find-links*) index=;; esac; \
 	fi; \
 	echo "Installing $(TORCH) from $${index:-where pip looks} ..."; \
 	$(PIP) --no-deps $${index:+--index-url "$$index"} $(TORCH)
