@@ -53,7 +53,7 @@ demo: $(READY)
 
 # One thread: on arrays of this size a second one costs more than it gives.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov=softseg_bids --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: $(READY)
 	$(BIN)/ruff check
