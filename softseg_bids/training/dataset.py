@@ -22,6 +22,9 @@ from softseg_bids.synthesis.body import draw_body
 from softseg_bids.synthesis.contrast import draw_contrast, paint
 from softseg_bids.synthesis.scanner import acquire, displaced_points, draw_acquisition, fine_grid, native_axis
 
+# Shares of the wide fields of view that show no cord, or hardly any: beside the spine, a head
+# from above the foramen magnum, and an empty phantom full of noise.
+AWAY, HEAD, NOTHING = 0.12, 0.15, 0.05
 Spacing = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
@@ -57,17 +60,20 @@ def draw_pair(
     # Where the cord passes relative to the patch; wide fields hold it anywhere.
     reach = np.array([0.28, 0.30, 0.0]) if wide else np.array([0.17, 0.17, 0.0])
     centre = rng.uniform(-1, 1, 3) * reach * size
-    away = wide and rng.random() < 0.06
-    if away:
+    if wide and rng.random() < AWAY:
         centre = centre + np.array([rng.choice([-1, 1]) * size[0], 0, 0])
     start, end = centre - 0.5 * size, centre + 0.5 * size
-    body = draw_body(rng, wide=wide)
+    head = wide and rng.random() < HEAD
+    body = draw_body(rng, s_centre_mm=rng.uniform(-130, -30) if head else None, wide=wide)
     half = (0.5 * spacing_mm[0], 0.5 * spacing_mm[1], 0.5 * spacing_mm[2])
     scan = draw_acquisition(rng, start, end, finest_mm=half)
     grid = fine_grid(scan, spacing_mm)
     scene = render(body, displaced_points(scan, grid, device), spacing_mm)
-    native = acquire(scan, paint(scene, draw_contrast(rng), spacing_mm), grid)
-    image, cord = native, scene.cord
+    painted, cord = paint(scene, draw_contrast(rng), spacing_mm), scene.cord
+    if wide and rng.random() < NOTHING:
+        scan = scan._replace(noise=rng.uniform(0.02, 1.0))
+        painted, cord = torch.full_like(painted, rng.uniform(0, 0.5)), torch.zeros_like(cord)
+    image = acquire(scan, painted, grid)
     seen = torch.ones((1, 1, 1), device=device)
     for axis in range(3):
         target = start[axis] + (np.arange(shape[axis]) + 0.5) * spacing_mm[axis]
