@@ -1,7 +1,7 @@
 """How bright each tissue is: a random sequence, drawn as values, then painted on a scene.
 
-Half of the draws stay near a known sequence (so that usual images are usual), half are free (so
-that no intensity can be relied upon). What matters most is the step between CSF and cord; its
+Most draws stay near a known sequence (so that usual images are usual), a third are free (so that
+no intensity can be relied upon). What matters most is the step between CSF and cord; its
 size and sign are redrawn on their own, down to none at all.
 """
 
@@ -77,7 +77,7 @@ def draw_contrast(rng: Generator, name: str | None = None, strength: float = 1.0
         Scales the departures from the named sequence; 0 gives exactly its signals.
     """
     n = len(TISSUES)
-    free = name is None and rng.random() < 0.4
+    free = name is None and rng.random() < 0.3
     if name is None:
         name = "free" if free else str(rng.choice(list(SEQUENCES)))
     if free:
@@ -93,7 +93,7 @@ def draw_contrast(rng: Generator, name: str | None = None, strength: float = 1.0
         signal = signal + rng.normal(0, 0.03 * strength, n)
         cord = signal[INDEX["white"]]
         # Shrink or stretch the step between CSF and cord, keeping its sign.
-        signal[INDEX["csf"]] = cord + (signal[INDEX["csf"]] - cord) * (1 + strength * rng.uniform(-0.75, 0.3))
+        signal[INDEX["csf"]] = cord + (signal[INDEX["csf"]] - cord) * (1 + strength * rng.uniform(-0.6, 0.3))
         if strength and rng.random() < 0.25:
             outside = np.array([t not in (*CORD_TISSUES, INDEX["csf"], INDEX["syrinx"]) for t in range(n)])
             signal = np.where(outside, signal * rng.uniform(0.15, 1.0), signal)  # saturation bands, far coils
