@@ -45,9 +45,7 @@ def slice_notes(table: SliceTable) -> dict[int, SliceNote]:
     levels = [LEVEL_NAMES.get(int(level), "") for level in np.nan_to_num(table.level)]
     areas = [float(area) if np.isfinite(area) else None for area in table.measures["area_mm2"]]
     said = zip(table.slices.tolist(), table.stored_slices.tolist(), levels, areas, table.flags, strict=True)
-    return {
-        index: SliceNote(number, level, area, tuple(flags)) for index, number, level, area, flags in said
-    }
+    return {index: SliceNote(number, level, area, tuple(flags)) for index, number, level, area, flags in said}
 
 
 def draw_curves(

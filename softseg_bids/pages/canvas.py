@@ -83,8 +83,10 @@ def letters(axes: Axes, box: Box, names: str, across: float = 0.5) -> None:
     middle_x = columns.start + across * (columns.stop - columns.start)
     middle_y = 0.5 * (rows.start + rows.stop)
     places = (
-        (columns.start + 9, middle_y), (columns.stop - 9, middle_y),
-        (middle_x, rows.start + 10), (middle_x, rows.stop - 10),
+        (columns.start + 9, middle_y),
+        (columns.stop - 9, middle_y),
+        (middle_x, rows.start + 10),
+        (middle_x, rows.stop - 10),
     )
     for (x, y), name in zip(places, names, strict=True):
         write(axes, x, y, name, ha="center", va="center", path_effects=HALO)

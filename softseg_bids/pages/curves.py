@@ -198,8 +198,16 @@ def _draw_regions(strip: Axes, plot: Axes, rows: Sequence[Sequence[Region]]) -> 
             strip.add_patch(band)
             name = _level(region)
             strip.text(
-                0.5 * (start + end), row + 0.52, name or region.name, ha="center", va="center", color=INK,
-                size=9, weight="bold" if name else "normal", clip_on=True, parse_math=False,
+                0.5 * (start + end),
+                row + 0.52,
+                name or region.name,
+                ha="center",
+                va="center",
+                color=INK,
+                size=9,
+                weight="bold" if name else "normal",
+                clip_on=True,
+                parse_math=False,
             )
             if name:
                 plot.axvline(start, color="#b9c0c8", linewidth=0.8, zorder=0.5)

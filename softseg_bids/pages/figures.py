@@ -97,10 +97,15 @@ def montage(
         label_tile(axes, layout.box(place), notes.get(index, SliceNote(index)))
     for place in range(0, layout.n_tiles, layout.columns):
         letters(axes, layout.box(place), "RLAP", across=0.93)
-    legend(axes, colours, PIXELS_PER_MM, (
-        f"Radiological view: patient's right (R) on the left, front (A) up. Tiles of {TILE_MM:g} mm, "
-        "head first; number as in the table."
-    ))
+    legend(
+        axes,
+        colours,
+        PIXELS_PER_MM,
+        (
+            f"Radiological view: patient's right (R) on the left, front (A) up. Tiles of {TILE_MM:g} mm, "
+            "head first; number as in the table."
+        ),
+    )
     contour = line_opacity(np.concatenate(segments), layout.shape)
     return write_layers(path, rendered(figure), contour, colours)
 

@@ -40,9 +40,7 @@ class Layers(NamedTuple):
 
 def layers_at(path: Path) -> Layers:
     """The files of the figure whose picture is ``x.png``: beside it ``x_contour.png`` and ``x_soft.png``."""
-    return Layers(
-        path, path.with_name(f"{path.stem}_contour.png"), path.with_name(f"{path.stem}_soft.png")
-    )
+    return Layers(path, path.with_name(f"{path.stem}_contour.png"), path.with_name(f"{path.stem}_soft.png"))
 
 
 def write_layers(path: Path, picture: Bytes, contour: Bytes, soft: Bytes) -> Layers:

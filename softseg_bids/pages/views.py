@@ -45,10 +45,12 @@ def cord_window(image: NDArray[np.floating], spacing_mm: Floats, line: Centrelin
     The 1st and 99th percentile within a square of 22 mm about the centreline, smoothed along
     the cord, and some headroom; slices beyond its ends take the nearest value.
     """
-    bounds = np.array([
-        np.percentile(_around(image[:, :, index], point, spacing_mm), WINDOW_PERCENTILES)
-        for index, point in zip(line.slices, line.points_mm, strict=True)
-    ])
+    bounds = np.array(
+        [
+            np.percentile(_around(image[:, :, index], point, spacing_mm), WINDOW_PERCENTILES)
+            for index, point in zip(line.slices, line.points_mm, strict=True)
+        ]
+    )
     sigma = WINDOW_SMOOTH_MM / spacing_mm[2]
     smooth = ndimage.gaussian_filter1d(bounds, sigma, axis=0, mode="nearest")
     every = np.arange(image.shape[2])
@@ -145,9 +147,7 @@ def sagittal_frame(
     return Frame(np.asarray(across, dtype=float), down, spacing_mm[1:])
 
 
-def sagittal_plane(
-    array: NDArray[np.floating], spacing_mm: Floats, line: Centreline
-) -> NDArray[np.floating]:
+def sagittal_plane(array: NDArray[np.floating], spacing_mm: Floats, line: Centreline) -> NDArray[np.floating]:
     """The curved plane that follows the cord from left to right, shape (y, z).
 
     Each row is cut at the cord's own right-left position (linear interpolation), so the whole

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_slow_average)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-4)
-    step = _resume(folder / "state.pt", network, average, optimiser)
+    step = _resume(folder, network, average, optimiser)
     validation = _validation_pairs(options.role, architecture, device)
     pairs = _stream(options, architecture, device, step)
     began, first, decay_from = time.monotonic(), step, None
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         pace = spent / max(step - first, 1)
         ends = spent + options.decay * pace >= options.minutes * 60 or step + options.decay >= options.steps
         if decay_from is None and step > first and (ends or step % options.every == 0):
-            _save_state(folder / "state.pt", step, network, average, optimiser)
+            _save_state(folder, step, network, average, optimiser)
             if ends:
                 decay_from = step
         done = 0.0 if decay_from is None else (step - decay_from) / max(options.decay, 1)
@@ -177,23 +177,27 @@ def _scores(network: nn.Module, pairs: list[Pair]) -> str:
     )
 
 
-def _resume(path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    if not path.exists():
+def _resume(folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    """Go on from ``state.pt``; without ``optimiser.pt`` its moments are gathered anew in a few steps."""
+    if not (folder / "state.pt").exists():
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
-    optimiser.load_state_dict(state["optimiser"])
+    moments = folder / "optimiser.pt"
+    if moments.exists():
+        optimiser.load_state_dict(torch.load(moments, map_location="cpu", weights_only=True))
     return int(state["step"])
 
 
 def _save_state(
-    path: Path, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    _save(path, {
-        "step": step, "network": network.state_dict(), "average": average.state_dict(),
-        "optimiser": optimiser.state_dict(),
-    })  # fmt: skip
+    _save(folder / "optimiser.pt", optimiser.state_dict())
+    _save(
+        folder / "state.pt",
+        {"step": step, "network": network.state_dict(), "average": average.state_dict()},
+    )
 
 
 def _save_weights(
