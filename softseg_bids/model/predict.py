@@ -20,6 +20,8 @@ from softseg_bids.model.weights import DEFAULT
 
 # The coarse cord may end early where the image is poor; the fine network looks this far beyond.
 BEYOND_MM = 20.0
+# The shortest cord that counts (10 mm) at the thinnest section there is (20 mm2); noise yields less.
+LEAST_CORD_MM3 = 200.0
 # Windows follow the cord: it may drift this far across before the next one is centred anew.
 DRIFT_MM = 9.0
 
@@ -91,7 +93,10 @@ def locate(model: Model, array: Array, grid: Grid) -> tuple[Centreline | None, G
     )
     soft = found[0, 0][inner].cpu().numpy()
     spacing = coarse.spacing_mm
-    return trace(keep_cord(soft, spacing), spacing), coarse
+    kept = keep_cord(soft, spacing)
+    if (kept >= 0.5).sum() * spacing.prod() < LEAST_CORD_MM3:
+        return None, coarse
+    return trace(kept, spacing), coarse
 
 
 def _padded(image: Tensor, window: tuple[int, int, int]) -> tuple[Tensor, tuple[slice, slice, slice]]:
