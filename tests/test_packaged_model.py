@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import MakeDataset, write_image
+from conftest import MakeDataset, centred_grid, write_image
 
 from softseg_bids.app.cli import main
-from softseg_bids.image.grid import Grid
 from softseg_bids.synthesis.adult import draw_adult, mean_area_mm2
 from softseg_bids.synthesis.anatomy import grid_points, render
 from softseg_bids.synthesis.contrast import draw_contrast, paint
@@ -28,12 +27,6 @@ def scan(body: object, shape: tuple[int, int, int], spacing: tuple[float, float,
     return (image + np.random.default_rng(2).normal(0, 10, shape)).clip(0).astype(np.int16)
 
 
-def grid_of(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
-    affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = -0.5 * (np.asarray(shape) - 1) * np.asarray(spacing)
-    return Grid(shape, affine)
-
-
 @pytest.fixture(scope="module")
 def neck(tmp_path_factory: pytest.TempPathFactory) -> MakeDataset:
     """One participant with a T2w of a healthy neck."""
@@ -41,7 +34,9 @@ def neck(tmp_path_factory: pytest.TempPathFactory) -> MakeDataset:
     body = draw_adult(np.random.default_rng(5), NECK_S_MM, 40.0)
     shape = (60, 64, 48)
     write_image(
-        dataset.root / "sub-01/anat/sub-01_T2w.nii.gz", scan(body, shape, SPACING), grid_of(shape, SPACING)
+        dataset.root / "sub-01/anat/sub-01_T2w.nii.gz",
+        scan(body, shape, SPACING),
+        centred_grid(shape, SPACING),
     )
     # Along 72 mm of a nearly straight neck the drawn heights are those of the image.
     dataset.truth_mm2 = mean_area_mm2(body, NECK_S_MM - 30, NECK_S_MM + 30)  # type: ignore[attr-defined]
@@ -73,7 +68,7 @@ def test_an_empty_phantom_has_no_cord(tmp_path: Path) -> None:
     dataset = MakeDataset(tmp_path / "bids")
     shape, spacing = (84, 100, 64), (2.0, 2.0, 2.0)
     noise = np.abs(np.random.default_rng(7).normal(0, 50, shape)).astype(np.int16)
-    write_image(dataset.root / "sub-01/anat/sub-01_T1w.nii.gz", noise, grid_of(shape, spacing))
+    write_image(dataset.root / "sub-01/anat/sub-01_T1w.nii.gz", noise, centred_grid(shape, spacing))
     out = tmp_path / "out"
     run(dataset, out)
     assert not list(out.rglob("*probseg.nii.gz"))

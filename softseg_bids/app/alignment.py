@@ -23,7 +23,9 @@ from softseg_bids.app.landmarks import (
     straight_tangent,
     usable_discs,
 )
+from softseg_bids.app.records import line_world
 from softseg_bids.core.cord import Centreline
+from softseg_bids.core.levels import arc_mm
 from softseg_bids.image.grid import Grid
 from softseg_bids.image.volume import Volume
 
@@ -126,8 +128,7 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
 
 def track_of(image: Traced) -> Track:
     """An image's centreline in scanner space, from its upper end downwards."""
-    world = image.grid.to_world(image.line.points_mm / image.grid.spacing_mm)
-    return Track(world[::-1], image.line.slices[::-1])
+    return Track(line_world(image.line, image.grid)[::-1], image.line.slices[::-1])
 
 
 def _alignment(
@@ -147,7 +148,7 @@ def _alignment(
     elif placement.apart_mm > APART_FLAGGED_MM:
         flags.append("moved")
         notes.append(f"its centreline lies {placement.apart_mm:.1f} mm from that of the longest image")
-    arc = np.cumsum(np.r_[0.0, np.linalg.norm(np.diff(own.points_mm, axis=0), axis=1)]) - own.offset_mm
+    arc = arc_mm(own.points_mm) - own.offset_mm
     points = {
         value: [float(np.interp(position, arc, own.points_mm[:, k])) for k in range(3)]
         for value, position in discs.items()

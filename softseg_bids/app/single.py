@@ -16,8 +16,7 @@ from softseg_bids.app.records import read_record
 from softseg_bids.bids.contrasts import contrast_key
 from softseg_bids.bids.dataset import Scan
 from softseg_bids.bids.names import bare, parse_name
-from softseg_bids.image.volume import DataError, read_series
-from softseg_bids.model.weights import digest
+from softseg_bids.image.volume import DataError, count_volumes
 
 NAMES = {
     "probseg": "_cord_soft.nii.gz",
@@ -46,11 +45,11 @@ def run(chosen: Namespace) -> Exit:
     Exit
         65 if the image cannot be used, else 0; no cord is 0.
     """
-    model, _ = checkpoint(chosen.model)
+    model, model_hash = checkpoint(chosen.model)
     try:
         scan = scan_of(chosen.image.absolute(), chosen.discs, chosen.corrected)
         with tempfile.TemporaryDirectory() as folder:
-            status = _process(scan, chosen.out.absolute(), model, chosen.device, Path(folder))
+            status = _process(scan, chosen.out.absolute(), model, model_hash, chosen.device, Path(folder))
     except DataError as error:
         sys.stderr.write(f"softseg: {error}\n")
         return Exit.ALL_UNREADABLE
@@ -62,7 +61,7 @@ def scan_of(image: Path, discs: Path | None, corrected: Path | None) -> Scan:
     """A lone image as a scan: a series with a .bval beside it is diffusion, any other one is echoes."""
     name = parse_name(image)
     bval = image.with_name(f"{bare(image)}.bval")
-    is_series = read_series(image).array.shape[3] > 1
+    is_series = count_volumes(image) > 1
     is_diffusion = is_series and bval.exists()
     return Scan(
         participant=name.entities.get("sub", bare(image)),
@@ -86,18 +85,16 @@ def scan_of(image: Path, discs: Path | None, corrected: Path | None) -> Scan:
     )
 
 
-def _process(scan: Scan, out: Path, model: Path, device_name: str, folder: Path) -> str:
+def _process(scan: Scan, out: Path, model: Path, model_hash: str, device_name: str, folder: Path) -> str:
     """All steps one after the other; the scan's status."""
     places = {name: _made(folder / name) for name in ("scan", "trace", "session")}
     outputs = {product: str(out / f"{scan.stem}{ending}") for product, ending in NAMES.items()}
-    job = ScanJob(scan, outputs, [str(path) for path in scan.paths], version(), digest(model))
+    job = ScanJob(scan, outputs, [str(path) for path in scan.paths], version(), model_hash)
     image, checksum = steps.conform(
         [str(path) for path in scan.paths], [], scan.combine, str(scan.bval or ""), places["scan"]
     )
     stored = [outputs["model"], outputs["probseg"]]
-    soft = steps.segment(
-        image, checksum, str(model), job.model_hash, device_name, stored, places["scan"]
-    ).soft
+    soft = steps.segment(image, checksum, str(model), model_hash, device_name, stored, places["scan"]).soft
     traced = steps.trace(image, soft, str(scan.corrected or ""), "", places["trace"])
     record = steps.save(
         image, checksum, soft, traced.soft, traced.line, job.as_json(), places["trace"]

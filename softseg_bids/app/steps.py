@@ -33,7 +33,7 @@ from softseg_bids.core.cord import keep_cord
 from softseg_bids.core.cord import trace as trace_line
 from softseg_bids.core.correction import merge
 from softseg_bids.image.grid import Array, Grid, canonical, like_stored
-from softseg_bids.image.volume import DataError, Volume, read_series, read_volume, write_volume
+from softseg_bids.image.volume import DataError, Volume, read_grid, read_series, read_volume, write_volume
 
 THRESHOLD = 0.5
 # Header rounding between an image and its mask; a tenth of the smallest voxel in use.
@@ -211,8 +211,8 @@ def trace(image: str, soft: Path, corrected: str, stamp: str, folder: Path) -> T
     DataError
         If the corrected mask lies on another grid than the image.
     """
-    volume = read_volume(Path(image))
-    values, grid = to_canonical(load_soft(soft), volume.grid)
+    stored = read_grid(Path(image))
+    values, grid = to_canonical(load_soft(soft), stored)
     facts: dict[str, Any] = {"mask_source": "model", "edited": []}
     if corrected:
         values, facts = _corrected(values, grid, Path(corrected))
@@ -220,7 +220,7 @@ def trace(image: str, soft: Path, corrected: str, stamp: str, folder: Path) -> T
     facts["line"] = None if line is None else line_as_json(line)
     out = folder / "line.json"
     out.write_text(json.dumps(facts))
-    return Traced(save_soft(folder / "soft.npz", to_stored(values, volume.grid)), out)
+    return Traced(save_soft(folder / "soft.npz", to_stored(values, stored)), out)
 
 
 def _corrected(soft: Array, grid: Grid, path: Path) -> tuple[Array, dict[str, Any]]:
@@ -251,7 +251,7 @@ def save(
     """
     work = ScanJob.from_json(job)
     found = json.loads(line.read_text())
-    grid = read_volume(Path(image)).grid
+    grid = read_grid(Path(image))
     remarks = work.remarks(checksum)
     merged = remarks | {"MaskSource": found["mask_source"]}
     values, model = load_soft(soft), load_soft(model_soft)

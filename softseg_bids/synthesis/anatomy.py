@@ -65,6 +65,14 @@ class _Frame(NamedTuple):
     tangent: Tensor
 
 
+class _Far(NamedTuple):
+    """Sheared coordinates of every voxel, for what lies far from the cord."""
+
+    u: Tensor
+    v: Tensor
+    s: Tensor
+
+
 def grid_points(
     shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], device: torch.device
 ) -> Tensor:
@@ -110,7 +118,7 @@ def render(body: Body, points_mm: Tensor, spacing_mm: tuple[float, float, float]
     above = _ramp(near.s, edge)  # 1 below the plane of the foramen magnum
     below = _ramp(body.conus_mm - near.s, edge)
     label = cord * visible * above * below
-    return Scene(_partition(body, far, spacing_mm, random), [x for x in layers if _seen(x)], label, near.s)
+    return Scene(_partition(far, spacing_mm, random), [x for x in layers if _seen(x)], label, near.s)
 
 
 def cord_fraction(body: Body, near: _Frame, spacing_mm: tuple[float, float, float]) -> Tensor:
@@ -202,14 +210,14 @@ def _near_frame(body: Body, points: Tensor) -> _Frame:
     return _Frame(u, v, s, _s_rows(body, s), torch.stack([tx, ty, tz]))
 
 
-def _far_frame(body: Body, points: Tensor) -> _Frame:
+def _far_frame(body: Body, points: Tensor) -> _Far:
     """Sheared coordinates at the same height: no folding far from a curved centreline."""
     x, y, z = points
     columns = np.concatenate([body.centre_mm, body.s_of_z[:, None]], axis=1)
     tables = _dense(columns, body.z_mm, Z_FINE_MM, points.device)
     row = _rows(z, float(body.z_mm[0]), Z_FINE_MM, tables.shape[1])
     s = tables[2][row]
-    return _Frame(x - tables[0][row], y - tables[1][row], s, _s_rows(body, s), points)
+    return _Far(x - tables[0][row], y - tables[1][row], s)
 
 
 def _ellipse(u: Tensor, v: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
@@ -236,9 +244,7 @@ def smooth_noise(shape: tuple[int, ...], spacing_mm: tuple[float, float, float],
     return field[0, 0] * 1.6
 
 
-def _partition(
-    body: Body, far: _Frame, spacing_mm: tuple[float, float, float], random: torch.Generator
-) -> Tensor:
+def _partition(far: _Far, spacing_mm: tuple[float, float, float], random: torch.Generator) -> Tensor:
     """Muscle in the middle of random smooth regions: what surrounds a spine is never one grey value."""
     shape = tuple(far.u.shape)
     large = smooth_noise(shape, spacing_mm, 26.0, random)
@@ -251,7 +257,7 @@ def _partition(
     return torch.where(small < -1.6, order[4 + bin_large.clamp(max=2)], base)
 
 
-def _trunk(body: Body, far: _Frame, edge: float) -> list[Layer]:
+def _trunk(body: Body, far: _Far, edge: float) -> list[Layer]:
     """Skin and the air beyond: neck, shoulders below C7, head above C1."""
     neck_rl, neck_ap, chest_rl, chest_ap, head_rl, head_ap, offset, fat = (float(v) for v in body.torso)
     shoulder = torch.sigmoid((far.s - float(body.discs_mm[7])) / 12.0)
@@ -264,7 +270,7 @@ def _trunk(body: Body, far: _Frame, edge: float) -> list[Layer]:
     return [Layer("fat", _ramp(fat - depth, edge)), Layer("air", _ramp(-depth, edge))]
 
 
-def _tubes(body: Body, far: _Frame, edge: float) -> list[Layer]:
+def _tubes(body: Body, far: _Far, edge: float) -> list[Layer]:
     layers = []
     for number, (u, v, a, b, tissue) in enumerate(body.tubes):
         drift = 3.0 * torch.sin(far.s / (23.0 + 3 * number) + number)
@@ -394,7 +400,7 @@ def _cord_tissues(body: Body, near: _Frame, cord: Tensor, edge: float) -> list[L
     return layers
 
 
-def _head(body: Body, far: _Frame, near: _Frame, edge: float, random: torch.Generator) -> list[Layer]:
+def _head(body: Body, far: _Far, near: _Frame, edge: float, random: torch.Generator) -> list[Layer]:
     """Brain, cisterns, brainstem, cerebellum, skull, eyes and sinuses, where the view reaches up."""
     if not body.has_head or float(far.s.min()) > 5:
         return []
