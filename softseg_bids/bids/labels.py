@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from softseg_bids.bids.names import bare
@@ -47,6 +47,7 @@ CORRECTED_ENDINGS = (
 
 # Big, and never the home of a label.
 _SKIPPED_FOLDERS = frozenset({"figures", "logs", "work", "sourcedata", "code"})
+_ANYWHERE = PurePosixPath()
 
 
 class LabelFiles:
@@ -54,10 +55,10 @@ class LabelFiles:
 
     def __init__(self, folders: Iterable[Path], participants: Sequence[str]) -> None:
         wanted = frozenset(participants)
-        self._files: dict[str, list[Path]] = {label: [] for label in participants}
+        self._files: dict[str, dict[str, list[Path]]] = {label: defaultdict(list) for label in participants}
         for folder in folders:
             for path in _images_below(folder, wanted):
-                self._files[_participant(path.name)].append(path)
+                self._files[_participant(path.name)][bare(path)].append(path)
 
     def discs(self, participant: str, names: Sequence[str]) -> Path | None:
         """The disc labels of the image known by ``names`` (without extensions), or None.
@@ -68,8 +69,9 @@ class LabelFiles:
         endings = [name + ending for ending in DISC_ENDINGS for name in names]
         found = self._first(participant, endings)
         if found is None:
-            here = [p for p in self._files[participant] if p.parent.name in DISC_FOLDERS]
-            found = _present(path for path in here if bare(path) in names)
+            files = self._files[participant]
+            same_name = [path for name in dict.fromkeys(names) for path in files.get(name, ())]
+            found = _present(path for path in same_name if path.parent.name in DISC_FOLDERS)
         return found
 
     def corrected(
@@ -91,15 +93,15 @@ class LabelFiles:
             is preferred to one elsewhere.
         """
         wanted = [own_name, *(name + ending for ending in CORRECTED_ENDINGS for name in names)]
-        same_place = [p for p in self._files[participant] if _ends_with(p.parent, folder)]
-        return self._first(participant, wanted, same_place) or self._first(participant, wanted)
+        return self._first(participant, wanted, folder) or self._first(participant, wanted)
 
     def _first(
-        self, participant: str, patterns: Sequence[str], among: list[Path] | None = None
+        self, participant: str, patterns: Sequence[str], folder: PurePosixPath = _ANYWHERE
     ) -> Path | None:
-        files = self._files[participant] if among is None else among
+        files = self._files[participant]
         for pattern in patterns:
-            found = _present(path for path in files if fnmatchcase(bare(path), pattern))
+            same_name = [path for name in _matching(pattern, files) for path in files[name]]
+            found = _present(path for path in same_name if _ends_with(path.parent, folder))
             if found is not None:
                 return found
         return None
@@ -140,8 +142,22 @@ def _participant(name: str) -> str:
     return name.removeprefix("sub-").split("_", 1)[0].split(".", 1)[0] if name.startswith("sub-") else ""
 
 
+def _matching(pattern: str, names: Collection[str]) -> list[str]:
+    """The names that a pattern with at most one ``*`` describes.
+
+    Not by fnmatch: to compile a pattern for every image and ending took longer than all the rest
+    of discovery.
+    """
+    head, star, tail = pattern.partition("*")
+    if not star:
+        return [pattern] if pattern in names else []
+    shortest = len(head) + len(tail)
+    return [name for name in names if len(name) >= shortest and name.startswith(head) and name.endswith(tail)]
+
+
 def _ends_with(folder: Path, relative: PurePosixPath) -> bool:
-    return folder.parts[-len(relative.parts) :] == relative.parts
+    count = len(relative.parts)
+    return count == 0 or folder.parts[-count:] == relative.parts
 
 
 def _present(paths: Iterable[Path]) -> Path | None:
