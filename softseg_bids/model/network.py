@@ -39,7 +39,7 @@ class Architecture(NamedTuple):
 
 
 # Near the cord: fine across it, coarse along it, isotropic (1.5 mm) once folded.
-SEGMENTER = Architecture((2, 2, 1), (16, 32, 64, 128), (0.75, 0.75, 1.5), (64, 64, 48))
+SEGMENTER = Architecture((2, 2, 1), (16, 32, 64, 128), (0.75, 0.75, 1.5), (48, 48, 32))
 # The whole field of view: where is a cord at all?
 LOCATOR = Architecture((2, 2, 2), (12, 24, 48, 96), (2.5, 2.5, 2.5), (48, 64, 64))
 
@@ -50,10 +50,23 @@ def normalise(patch: Tensor) -> Tensor:
     The one normalisation of training and inference; a constant patch becomes 0.
     """
     sample = patch.flatten()[:: max(patch.numel() // 50_000, 1)]
-    low, high = torch.quantile(sample, torch.tensor([0.002, 0.998], device=patch.device))
+    last = sample.numel() - 1
+    low, high = (sample.kthvalue(1 + round(share * last)).values for share in (0.002, 0.998))
     clipped = patch.clamp(low, high)
     deviation = clipped.std()
     return (clipped - clipped.mean()) / deviation.clamp_min(1e-6)
+
+
+class _InstanceNorm(nn.InstanceNorm3d):
+    """Instance normalisation that keeps channels last in memory and can be fused by a compiler.
+
+    PyTorch's own copies its input to channels first and back, a sixth of a training step on a CPU.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(input, dim=(2, 3, 4), correction=0, keepdim=True)
+        scale = torch.rsqrt(variance + self.eps) * self.weight.reshape(1, -1, 1, 1, 1)
+        return torch.addcmul(self.bias.reshape(1, -1, 1, 1, 1) - mean * scale, input, scale)
 
 
 class FoldedUNet(nn.Module):
@@ -115,6 +128,6 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
-        nn.InstanceNorm3d(outputs, affine=True),
+        _InstanceNorm(outputs, affine=True),
         nn.LeakyReLU(0.01, inplace=True),
     )

@@ -23,7 +23,7 @@ BEYOND_MM = 20.0
 # The shortest cord that counts (10 mm) at the thinnest section there is (20 mm2); noise yields less.
 LEAST_CORD_MM3 = 200.0
 # Windows follow the cord: it may drift this far across before the next one is centred anew.
-DRIFT_MM = 9.0
+DRIFT_MM = 6.0
 
 
 class Model(NamedTuple):

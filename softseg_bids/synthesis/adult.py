@@ -45,7 +45,7 @@ def draw_adult(rng: Generator, s_centre_mm: float, half_view_mm: float) -> Body:
         body = draw_body(rng, s_centre_mm=s_centre_mm, wide=True)
         if _is_complete(body) and _is_ordinary(body, s_centre_mm, half_view_mm):
             # The skull's base barely enters a neck scan and takes a third of its rendering.
-            return body._replace(lesions=np.empty((0, 7)), has_head=False)
+            return body._replace(lesions=np.empty((0, 7)), voids=np.empty((0, 6)), has_head=False)
 
 
 def mean_area_mm2(body: Body, start_mm: float, end_mm: float) -> float:

@@ -24,6 +24,8 @@ INDEX = {name: number for number, name in enumerate(TISSUES)}
 # Steps of the dense tables along the cord and along z; the second sets where the cord is.
 S_FINE_MM = 0.1
 Z_FINE_MM = 0.02
+# The nearest point of the centreline lies at most this far above or below what is rendered.
+REACH_MM = 80.0
 TUBE_TISSUES = ("air", "gullet", "vessel", "vein", "tissue_a", "fat")
 
 
@@ -114,10 +116,19 @@ def render(body: Body, points_mm: Tensor, spacing_mm: tuple[float, float, float]
     ]
     cord = cord_fraction(body, near, spacing_mm)
     visible = 0.0 if not body.has_cord else 1.0
-    layers += _cord_tissues(body, near, cord * visible, edge)
+    # Above the pontomedullary junction the pons takes over: no tube runs on through the brain.
+    layers += _cord_tissues(body, near, cord * visible * _ramp(near.s - body.pmj_mm + 8.0, 4.0), edge)
     above = _ramp(near.s, edge)  # 1 below the plane of the foramen magnum
     below = _ramp(body.conus_mm - near.s, edge)
     label = cord * visible * above * below
+    for u, v, s, ru, rv, rs in body.voids:
+        void = _ramp(-_ellipsoid(near.u - u, near.v - v, near.s - s, ru, rv, rs), edge)
+        layers.append(Layer("air", void))
+        label = label * (1 - void)
+    if body.has_head and not body.has_skull:
+        beyond = _beyond_brain(body, far, near, edge)
+        layers.append(Layer("air", beyond))
+        label = label * (1 - beyond)
     return Scene(_partition(far, spacing_mm, random), [x for x in layers if _seen(x)], label, near.s)
 
 
@@ -193,9 +204,11 @@ def _s_rows(body: Body, s: Tensor) -> Tensor:
 def _near_frame(body: Body, points: Tensor) -> _Frame:
     """Coordinates perpendicular to the centreline: two Newton steps to its nearest point."""
     columns = np.concatenate([body.centre_mm, body.tangent, body.s_of_z[:, None]], axis=1)
-    tables = _dense(columns, body.z_mm, Z_FINE_MM, points.device)
-    start, count = float(body.z_mm[0]), tables.shape[1]
     x, y, z0 = points
+    near = (body.z_mm > float(z0.min()) - REACH_MM) & (body.z_mm < float(z0.max()) + REACH_MM)
+    start = float(body.z_mm[near][0])
+    tables = _dense(columns[near], body.z_mm[near], Z_FINE_MM, points.device)
+    count = tables.shape[1]
     z = z0
     for _ in range(2):
         row = _rows(z, start, Z_FINE_MM, count)
@@ -272,7 +285,12 @@ def _trunk(body: Body, far: _Far, edge: float) -> list[Layer]:
 
 def _tubes(body: Body, far: _Far, edge: float) -> list[Layer]:
     layers = []
+    # Most of them pass outside a narrow view.
+    low_u, high_u, low_v, high_v = (float(e) for e in (*far.u.aminmax(), *far.v.aminmax()))
     for number, (u, v, a, b, tissue) in enumerate(body.tubes):
+        reach_u, reach_v = a + 3.0 + edge, b + 2.1 + edge
+        if not (low_u - reach_u < u < high_u + reach_u and low_v - reach_v < v < high_v + reach_v):
+            continue
         drift = 3.0 * torch.sin(far.s / (23.0 + 3 * number) + number)
         distance = _ellipse(far.u - u - drift, far.v - v - 0.7 * drift, float(a), float(b))
         layers.append(Layer(TUBE_TISSUES[int(tissue)], _ramp(-distance, edge)))
@@ -414,10 +432,10 @@ def _head(body: Body, far: _Far, near: _Frame, edge: float, random: torch.Genera
         Layer("csf", _ramp(-skull - 6.0, edge) * above),
     ]
     folds = smooth_noise(tuple(u.shape), (edge, edge, edge), 8.0, random)
-    cortex = _ellipsoid(u, v - offset, up - 84, rl - 13, ap - 14, 66) + 1.3 * folds
+    cerebrum, cerebellum, pons, midbrain = _brain(body, far)
+    cortex = cerebrum + 1.3 * folds
     ventricle = _ellipsoid(u.abs() - 9, v - offset, up - 85, 6, 26, 9)
-    folia = _ellipsoid(u, v + 24, up - 30, 48, 25, 23) + 0.8 * folds
-    pons = _ellipsoid(u, v - 4, up - 40, 16, 13, 15)
+    folia = cerebellum + 0.8 * folds
     fourth = _ellipsoid(u, v + 10, up - 34, 7, 4, 13)
     layers += [
         Layer("brain", _ramp(-cortex, edge)),
@@ -425,7 +443,7 @@ def _head(body: Body, far: _Far, near: _Frame, edge: float, random: torch.Genera
         Layer("csf", _ramp(-ventricle, edge)),
         Layer("cerebellum", _ramp(-folia, edge) * above),
         Layer("csf", _ramp(-fourth, edge)),
-        Layer("white", _ramp(-pons, edge)),
+        Layer("white", _ramp(-torch.minimum(pons, midbrain), edge)),
     ]
     for side in (-1, 1):
         eye = _ellipsoid(u - side * 32, v - offset - ap + 18, up - 44, 12, 12, 12)
@@ -435,3 +453,22 @@ def _head(body: Body, far: _Far, near: _Frame, edge: float, random: torch.Genera
     throat = _ellipsoid(u, v - 40, up + 2, 9, 6, 40)
     layers += [Layer("air", _ramp(-torch.minimum(torch.minimum(mouth, sinus), throat), edge))]
     return layers
+
+
+def _brain(body: Body, far: _Far) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Distance (mm, negative inside) to cerebrum, cerebellum, pons and midbrain."""
+    rl, ap, offset = float(body.torso[4]), float(body.torso[5]), float(body.torso[6])
+    above_pmj = body.pmj_mm - far.s
+    return (
+        _ellipsoid(far.u, far.v - offset, -far.s - 84, rl - 13, ap - 14, 66),
+        _ellipsoid(far.u, far.v + 24, -far.s - 30, 48, 25, 23),
+        _ellipsoid(far.u, far.v - 4, above_pmj - 14, 16, 13, 15),
+        _ellipsoid(far.u, far.v - 5, above_pmj - 36, 14, 10, 14),
+    )
+
+
+def _beyond_brain(body: Body, far: _Far, near: _Frame, edge: float) -> Tensor:
+    """What brain extraction takes away: 1 outside the brain and the medulla, and everywhere below C1."""
+    medulla = torch.maximum(torch.sqrt(near.u**2 + near.v**2) - 8.0, near.s + 3.0)
+    inside = torch.stack([*_brain(body, far), medulla]).amin(dim=0)
+    return _ramp(inside, edge)

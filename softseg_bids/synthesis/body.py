@@ -70,12 +70,14 @@ class Body(NamedTuple):
         Dural sac semi-axes and AP offset, epidural width, extra epidural fat behind.
     discs_mm : ndarray, shape (n_levels,)
         Position s of disc N (above level N), N = 2 ... ; index 0 holds level C1's top (s = 0).
-    conus_mm : float
-        Where the cord ends below.
-    has_cord, has_head, has_arches, has_bodies, has_roots : bool
-        What this body shows.
+    conus_mm, pmj_mm : float
+        Where the cord ends below, and the pontomedullary junction (negative: above C1).
+    has_cord, has_head, has_skull, has_arches, has_bodies, has_roots : bool
+        What this body shows; a head without a skull is brain alone, as after brain extraction.
     lesions : ndarray, shape (k, 7)
         Ellipsoids inside the cord: u, v (in semi-axes), s, and their radii; last: 0 lesion, 1 syrinx.
+    voids : ndarray, shape (k, 6)
+        Ellipsoids without signal about metal: u, v, s and their radii (mm). No cord is labelled there.
     tubes : ndarray, shape (k, 5)
         Vessels, trachea and the like, along the body: u, v, radius u, radius v, tissue index.
     torso : ndarray, shape (8,)
@@ -104,13 +106,16 @@ class Body(NamedTuple):
     fat_mm: Floats
     discs_mm: Floats
     conus_mm: float
+    pmj_mm: float
     has_cord: bool
     has_head: bool
+    has_skull: bool
     has_arches: bool
     has_bodies: bool
     has_roots: bool
     grey: Floats
     lesions: Floats
+    voids: Floats
     tubes: Floats
     torso: Floats
     body_half_mm: Floats
@@ -149,13 +154,14 @@ def draw_body(rng: Generator, s_centre_mm: float | None = None, wide: bool = Fal
         z_mm=z_mm, centre_mm=centre, tangent=tangent, s_of_z=s_of_z, s_mm=s_mm,
         cord_a_mm=a, cord_b_mm=b, outline=_draw_outline(rng),
         sac_a_mm=sac_a, sac_b_mm=sac_b, sac_v_mm=sac_v, canal_gap_mm=gap, fat_mm=fat,
-        discs_mm=tops, conus_mm=conus,
+        discs_mm=tops, conus_mm=conus, pmj_mm=-rng.uniform(20, 33),
         has_cord=bool(rng.random() > 0.03), has_head=bool(rng.random() < 0.9),
+        has_skull=bool(rng.random() < 0.85 or s_centre_mm > -20),
         has_arches=bool(rng.random() < 0.85), has_bodies=bool(rng.random() < 0.9),
         has_roots=bool(rng.random() < 0.6),
         grey=np.array([rng.uniform(0.28, 0.42), rng.uniform(-0.05, 0.1), rng.uniform(0.08, 0.16),
                        rng.uniform(0.35, 0.6), rng.uniform(0.05, 0.4), rng.uniform(0.07, 0.16)]),
-        lesions=_draw_lesions(rng, s_centre_mm),
+        lesions=_draw_lesions(rng, s_centre_mm), voids=_draw_voids(rng, s_centre_mm),
         tubes=_draw_tubes(rng),
         torso=np.array([rng.uniform(52, 78), rng.uniform(48, 72), rng.uniform(110, 210), rng.uniform(75, 120),
                         rng.uniform(66, 80), rng.uniform(82, 102), rng.uniform(5, 28), rng.uniform(2, 16)]),
@@ -168,8 +174,9 @@ def draw_body(rng: Generator, s_centre_mm: float | None = None, wide: bool = Fal
 
 
 def landmarks(body: Body) -> dict[int, float]:
-    """Disc values (SCT numbering: N lies above vertebra N) and 60 (conus) to their position s in mm."""
-    return {**{n: float(body.discs_mm[n - 1]) for n in range(2, len(LEVELS) + 1)}, 60: body.conus_mm}
+    """Position s (mm) of the discs (SCT numbering: N lies above vertebra N), 50 (PMJ) and 60 (conus)."""
+    discs = {n: float(body.discs_mm[n - 1]) for n in range(2, len(LEVELS) + 1)}
+    return {50: body.pmj_mm, **discs, 60: body.conus_mm}
 
 
 def true_area_mm2(body: Body, s_mm: Floats) -> Floats:
@@ -305,6 +312,19 @@ def _draw_lesions(rng: Generator, s_centre_mm: float) -> Floats:
         size = (rng.uniform(0.15, 0.6), rng.uniform(0.15, 0.6), rng.uniform(3, 25))
         rows.append([*where, s_centre_mm + rng.normal(0, 25), *size, float(syrinx)])
     return np.array(rows, dtype=float).reshape(-1, 7)
+
+
+def _draw_voids(rng: Generator, s_centre_mm: float) -> Floats:
+    """Screws and plates: behind the cord or in front of it, now and then reaching into it."""
+    if rng.random() > 0.05:
+        return np.empty((0, 6))
+    behind = rng.choice([-1, 1])
+    rows = [
+        [rng.uniform(-14, 14), behind * rng.uniform(8, 26), s_centre_mm + rng.normal(0, 20),
+         *rng.uniform([5, 5, 3], [16, 14, 14])]
+        for _ in range(rng.integers(1, 5))
+    ]  # fmt: skip
+    return np.array(rows)
 
 
 def _draw_tubes(rng: Generator) -> Floats:

@@ -42,6 +42,8 @@ SEQUENCES: dict[str, tuple[float, ...]] = {
     "STIR": (.02, .30, .06, .45, .08, .45, .12, .50, .04, .08, .08, .15, .98, .52, .48,
              .56, .80, .95, .55, .10, .28, .40, .35, .25, .40, .54),
 }  # fmt: skip
+# A step between CSF and cord below this teaches little but doubt: most such draws are made anew.
+FAINT, FAINT_KEPT = 0.08, 0.25
 CORD_TISSUES = tuple(INDEX[name] for name in ("white", "grey", "lesion", "root"))
 
 
@@ -64,6 +66,11 @@ class Contrast(NamedTuple):
     mottle: NDArray[np.float64]
     seed: int
 
+    @property
+    def cord_step(self) -> float:
+        """How far CSF and cord (its white matter) differ, in units of a bright tissue."""
+        return float(abs(self.signal[INDEX["csf"]] - self.signal[INDEX["white"]]))
+
 
 def draw_contrast(rng: Generator, name: str | None = None, strength: float = 1.0) -> Contrast:
     """Draw a sequence.
@@ -76,6 +83,13 @@ def draw_contrast(rng: Generator, name: str | None = None, strength: float = 1.0
     strength : float
         Scales the departures from the named sequence; 0 gives exactly its signals.
     """
+    while True:
+        contrast = _draw(rng, name, strength)
+        if strength == 0 or contrast.cord_step >= FAINT or rng.random() < FAINT_KEPT:
+            return contrast
+
+
+def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
     n = len(TISSUES)
     free = name is None and rng.random() < 0.3
     if name is None:

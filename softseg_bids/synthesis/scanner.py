@@ -22,6 +22,8 @@ from softseg_bids.synthesis.anatomy import smooth_noise
 Spacing = tuple[float, float, float]
 Floats = NDArray[np.float64]
 KERNEL_LOBES = 4.0
+# The tightest crop across the cord that anybody makes.
+LEAST_ACROSS_MM = 30.0
 
 
 class Acquisition(NamedTuple):
@@ -88,7 +90,7 @@ def draw_acquisition(
         Scales noise and artefacts; 0 is a perfect scanner.
     """
     plane = rng.choice(4, p=[0.36, 0.42, 0.17, 0.05])
-    fine, thick = rng.uniform(0.3, 1.25), rng.uniform(2.0, 8.0)
+    fine, thick = rng.uniform(0.3, 1.25), rng.uniform(2.0, 8.0 if rng.random() < 0.4 else 5.0)
     if plane == 0:
         base = rng.uniform(0.5, 1.35)
         spacing = base * np.exp(rng.normal(0, 0.12, 3))
@@ -217,7 +219,7 @@ def _shade(acquisition: Acquisition, image: Tensor, random: torch.Generator) -> 
         return image
     field = acquisition.bias * smooth_noise(shape, acquisition.spacing_mm, 60.0, random)
     for axis in range(3):
-        ramp = torch.arange(shape[axis], device=image.device) * acquisition.spacing_mm[axis]
+        ramp = torch.arange(shape[axis], device=image.device) * float(acquisition.spacing_mm[axis])
         ramp = (ramp - ramp.mean()) * float(acquisition.bias_slope[axis])
         field = field + ramp.reshape([-1 if a == axis else 1 for a in range(3)])
     return image * torch.exp(field)
@@ -243,7 +245,8 @@ def _mean3(image: Tensor) -> Tensor:
 def _narrow(rng: Generator, start: Floats, end: Floats, spacing: Floats) -> tuple[Floats, Floats]:
     """A field of view smaller than the box: slabs of a few slices, tight crops about the cord."""
     length = end - start
-    keep = np.maximum(length * rng.uniform([0.5, 0.5, 0.3], 1.0), 5 * spacing)
+    least = np.maximum(5 * spacing, [LEAST_ACROSS_MM, LEAST_ACROSS_MM, 0])
+    keep = np.maximum(length * rng.uniform([0.5, 0.5, 0.3], 1.0), least)
     keep = np.minimum(keep, length)
     low = start + rng.uniform(0, 1, 3) * (length - keep)
     # The middle, where the cord is, stays in view across.

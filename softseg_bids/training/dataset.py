@@ -25,6 +25,9 @@ from softseg_bids.synthesis.scanner import acquire, displaced_points, draw_acqui
 # Shares of the wide fields of view that show no cord, or hardly any: beside the spine, a head
 # from above the foramen magnum, and an empty phantom full of noise.
 AWAY, HEAD, NOTHING = 0.12, 0.15, 0.05
+# Most scans show the step from CSF to cord above the noise (standard deviation over step);
+# where it drowns, only the mean of all cords could be learnt.
+MOST_NOISE, DROWNED = 0.5, 0.1
 Spacing = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
@@ -69,7 +72,10 @@ def draw_pair(
     scan = draw_acquisition(rng, start, end, finest_mm=half)
     grid = fine_grid(scan, spacing_mm)
     scene = render(body, displaced_points(scan, grid, device), spacing_mm)
-    painted, cord = paint(scene, draw_contrast(rng), spacing_mm), scene.cord
+    contrast = draw_contrast(rng)
+    if rng.random() > DROWNED:
+        scan = scan._replace(noise=min(scan.noise, MOST_NOISE * contrast.cord_step))
+    painted, cord = paint(scene, contrast, spacing_mm), scene.cord
     if wide and rng.random() < NOTHING:
         scan = scan._replace(noise=rng.uniform(0.02, 1.0))
         painted, cord = torch.full_like(painted, rng.uniform(0, 0.5)), torch.zeros_like(cord)

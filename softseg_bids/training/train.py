@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_slow_average)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-4)
     step = _resume(folder, network, average, optimiser)
+    learner: nn.Module = torch.compile(network) if options.compile else network  # type: ignore[assignment]
     validation = _validation_pairs(options.role, architecture, device)
     pairs = _stream(options, architecture, device, step)
     began, first, decay_from = time.monotonic(), step, None
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         if done >= 1:
             break
         rate = options.rate * min(1.0, (step + 1) / WARMUP_STEPS) * (1 - done)
-        losses.append(_train_step(network, optimiser, next(pairs), rate, options.dice * (1 - done)))
+        losses.append(_train_step(learner, optimiser, next(pairs), rate, options.dice * (1 - done)))
         average.update_parameters(network)
         step += 1
         if step % options.every == 0:
@@ -97,12 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw bodies (CPU only)")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="fuse operations; needs a C++ compiler")
     parser.add_argument("--every", type=int, default=200, help="steps between validations and saved states")
     return parser
 
 
 def _train_step(
-    network: nn.Module,
+    learner: nn.Module,
     optimiser: torch.optim.Optimizer,
     pair: tuple[Tensor, Tensor, Tensor],
     rate: float,
@@ -112,11 +114,11 @@ def _train_step(
     for group in optimiser.param_groups:
         group["lr"] = rate
     with torch.autocast(image.device.type, torch.bfloat16, enabled=image.device.type == "cuda"):
-        logits = network(image.contiguous(memory_format=torch.channels_last_3d)).float()
+        logits = learner(image.contiguous(memory_format=torch.channels_last_3d)).float()
     loss = cross_entropy(logits, cord, seen) + dice * soft_dice(logits, cord, seen)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
     optimiser.step()
     return float(loss.detach())
 
