@@ -7,26 +7,29 @@ what to do. Files are written aside and renamed, so that no reader ever sees hal
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
+import math
+import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from softseg_bids.image.aside import written_aside as written_aside
 from softseg_bids.image.grid import Array, Grid
 
 # Outside this range a spacing is a broken header, not an acquisition.
 SPACING_RANGE_MM = (0.05, 20.0)
 # Larger than any scan (1024 x 1024 x 512), small enough to be read on a laptop.
 MAX_VOXELS = 2**29
+# No scanner sees farther; an image that claims to would be resampled onto more voxels than fit memory.
+MAX_EXTENT_MM = 2500.0
+# Header extensions hold some kilobytes of text; voxels that begin later than this are a broken header.
+MAX_HEADER_BYTES = 2**24
+# Some programs append a few bytes to the voxels.
+MOST_TRAILING_BYTES = 2**20
 
 
 class DataError(ValueError):
@@ -73,21 +76,26 @@ def read_series(path: Path) -> Volume:
     """
     image = _open(path)
     shape = _sane_shape(path, image)
+    grid = read_grid(path, image)
     try:
-        values = np.asarray(_whole(path, image).dataobj)
-    except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile, MemoryError) as error:
+        with np.errstate(all="ignore"):  # a damaged scale factor makes infinite values, told below
+            values = np.asarray(_whole(path, image).dataobj)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: image data cannot be read ({error}); copy it again") from error
     if values.dtype.fields is not None or np.iscomplexobj(values):
         raise DataError(f"{path}: holds {values.dtype} values; convert it to one real channel")
-    array = values.reshape(shape).astype(np.float32)
+    with np.errstate(all="ignore"):
+        array = values.reshape(shape).astype(np.float32)
     finite = np.isfinite(array)
     if not finite.all():
         if finite.mean() < 0.5:
-            raise DataError(f"{path}: more than half of its values are NaN or infinite")
+            raise DataError(
+                f"{path}: more than half of its values are NaN or infinite; convert it from DICOM again"
+            )
         array = np.where(finite, array, np.float32(0))
     if array.min() == array.max():
         raise DataError(f"{path}: every voxel has the value {array.flat[0]:g}; nothing to measure")
-    return Volume(array, read_grid(path, image))
+    return Volume(array, grid)
 
 
 def read_grid(path: Path, image: nib.Nifti1Image | None = None) -> Grid:
@@ -102,13 +110,18 @@ def read_grid(path: Path, image: nib.Nifti1Image | None = None) -> Grid:
     shape = _sane_shape(path, image)[:3]
     affine = np.asarray(image.affine, dtype=float)
     grid = Grid(shape, affine)
-    spacing = grid.spacing_mm
+    with np.errstate(all="ignore"):
+        spacing = grid.spacing_mm
     low, high = SPACING_RANGE_MM
     if not np.isfinite(affine).all() or spacing.min() < low or spacing.max() > high:
         sizes = " x ".join(f"{value:g}" for value in spacing)
         raise DataError(
             f"{path}: voxel size {sizes} mm is outside {low:g} to {high:g} mm; "
             "correct the header (qform/sform, xyzt_units)"
+        )
+    if (extent_mm := float((spacing * shape).max())) > MAX_EXTENT_MM:
+        raise DataError(
+            f"{path}: claims to be {extent_mm / 1000:.1f} m long; correct its header (dim, pixdim, affine)"
         )
     directions = affine[:3, :3] / spacing
     if np.abs(directions.T @ directions - np.eye(3)).max() > 0.02:
@@ -127,6 +140,20 @@ def count_volumes(path: Path) -> int:
     return _sane_shape(path, _open(path))[3]
 
 
+def reading_bytes(path: Path) -> int:
+    """Most memory (bytes) that reading an image takes, from its header alone.
+
+    Raises
+    ------
+    DataError
+        If the header cannot be read or makes no sense.
+    """
+    image = _open(path)
+    # The file's bytes (twice while they are put together), then doubles, singles (twice), and marks.
+    per_voxel = 2 * int(image.get_data_dtype().itemsize) + 8 + 2 * 4 + 1
+    return math.prod(_sane_shape(path, image)) * per_voxel
+
+
 def write_volume(path: Path, array: NDArray[np.generic], grid: Grid, like: Path | None = None) -> None:
     """Write an array, with the qform and sform codes of ``like``.
 
@@ -141,7 +168,7 @@ def write_volume(path: Path, array: NDArray[np.generic], grid: Grid, like: Path 
     like : Path, optional
         The source image, whose space codes are kept; without one, both say scanner space.
     """
-    source = nib.Nifti1Header() if like is None else nib.load(like).header
+    source = nib.Nifti1Header() if like is None else _open(like).header
     image = nib.Nifti1Image(array, grid.affine)
     qform, sform = int(source["qform_code"]), int(source["sform_code"])
     if like is None:
@@ -154,53 +181,84 @@ def write_volume(path: Path, array: NDArray[np.generic], grid: Grid, like: Path 
         nib.save(image, aside)
 
 
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``, renamed to it when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(path.suffixes[-2:])
-    handle, name = tempfile.mkstemp(prefix=".", suffix=suffix, dir=path.parent)
-    os.close(handle)
-    aside = Path(name)
-    try:
-        yield aside
-        # mkstemp makes private files; outputs follow the caller's umask instead.
-        mask = os.umask(0)
-        os.umask(mask)
-        aside.chmod(0o666 & ~mask)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def _open(path: Path) -> nib.Nifti1Image:
+    """The image with its header read, and nothing else of the file."""
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise DataError(f"{path}: its name does not end in .nii or .nii.gz; convert it to NIfTI")
+    check_file(path)
+    try:
+        with _stream(path) as stream:
+            header, kind = _header(stream)
+        with np.errstate(all="ignore"):
+            return kind.from_bytes(header)
+    # nibabel stops at damaged bytes with whatever its arithmetic comes upon.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(
+            f"{path}: is not a readable NIfTI image ({reason}); copy it or convert it again"
+        ) from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse what cannot be read like a file: it would block (a pipe) or never end (a device).
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is a folder, pipe, socket or device.
+    """
     if not path.exists():
         hint = "run `git annex get` on it" if path.is_symlink() else "check the path"
         raise DataError(f"{path}: does not exist; {hint}")
-    try:
-        image = nib.load(path)
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-        ImageFileError,
-        HeaderDataError,
-    ) as error:
-        raise DataError(f"{path}: is not a readable NIfTI image ({error})") from error
-    if not isinstance(image, nib.Nifti1Image):
-        raise DataError(f"{path}: is a {type(image).__name__}; convert it to NIfTI")
-    return image
+    if not path.is_file():
+        raise DataError(f"{path}: is no file; put the image itself there")
+
+
+def _stream(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _header(stream: BinaryIO) -> tuple[bytes, type[nib.Nifti1Image]]:
+    """The bytes before the voxels, and the kind of NIfTI they are.
+
+    Raises
+    ------
+    ValueError
+        If they begin with no NIfTI header, or the voxels with no sane byte.
+    """
+    start = stream.read(544)
+    for order in "<>":
+        size = struct.unpack_from(f"{order}i", start)[0]
+        if size == 348:
+            offset, kind = struct.unpack_from(f"{order}f", start, 108)[0], nib.Nifti1Image
+            break
+        if size == 540:
+            offset, kind = struct.unpack_from(f"{order}q", start, 168)[0], nib.Nifti2Image
+            break
+    else:
+        raise ValueError("it begins with no NIfTI header")
+    if not 0 <= offset <= MAX_HEADER_BYTES:
+        raise ValueError(f"its voxels begin at byte {offset:g}")
+    return start + stream.read(max(0, int(offset) - len(start))), kind
 
 
 def _whole(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
-    """The image with its compressed data checked against their checksum.
+    """The image with its data, compressed ones checked against their checksum.
 
-    nibabel stops reading before the checksum, so that flipped bits would pass for intensities.
+    nibabel stops reading before the checksum, so that flipped bits would pass for intensities. No
+    more is unpacked than the header claims: a small file may unpack to more than memory holds.
+
+    Raises
+    ------
+    ValueError
+        If the file holds more than its header claims.
     """
-    if path.suffix != ".gz":
-        return image
-    return type(image).from_bytes(gzip.decompress(path.read_bytes()))
+    claimed = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    with _stream(path) as stream:
+        content = stream.read(claimed + MOST_TRAILING_BYTES + 1)
+    if len(content) > claimed + MOST_TRAILING_BYTES:
+        raise ValueError(f"it holds more than the {claimed} bytes its header claims")
+    return type(image).from_bytes(content)
 
 
 def _sane_shape(path: Path, image: nib.Nifti1Image) -> tuple[int, int, int, int]:
