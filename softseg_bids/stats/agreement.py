@@ -1,0 +1,172 @@
+"""Agreement of two measurements (Bland-Altman) and of several (intraclass correlation)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from softseg_bids.stats.estimate import LEVEL, NAN, Interval, mean_interval
+
+LIMIT = 1.96
+LEAST_PAIRS = 3
+
+
+class BlandAltman(NamedTuple):
+    """Differences of paired values: their mean, 95 % limits, and whether they grow with the size.
+
+    Attributes
+    ----------
+    bias, lower, upper : Interval
+        Limits of agreement are bias -+ 1.96 SD; their intervals are exact (Carkeet 2015).
+    sd : Interval
+        Of the differences.
+    slope : Interval
+        Difference on mean of the two, mm² per mm²; 0 is no proportional bias.
+    n : int
+    """
+
+    bias: Interval
+    lower: Interval
+    upper: Interval
+    sd: Interval
+    slope: Interval
+    n: int
+
+
+def bland_altman(first: np.ndarray, second: np.ndarray) -> BlandAltman:
+    """Agreement of paired values, ``first - second``.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (n,)
+        Of n independent people, finite; n of 3 or more.
+    """
+    difference, middle = first - second, 0.5 * (first + second)
+    n = len(difference)
+    mean, sd = float(difference.mean()), float(difference.std(ddof=1))
+    # (mean + 1.96 SD) as a quantile of a normal: noncentral t, at the observed "t" that puts the
+    # true limit where it is seen.
+    half = stats.nct.ppf([0.5 * (1 - LEVEL), 0.5 * (1 + LEVEL)], n - 1, LIMIT * np.sqrt(n)) * sd / np.sqrt(n)
+    upper = Interval(mean + LIMIT * sd, mean + float(half[0]), mean + float(half[1]))
+    lower = Interval(mean - LIMIT * sd, mean - float(half[1]), mean - float(half[0]))
+    slope = Interval(NAN)
+    if np.ptp(middle) > 0:
+        line = stats.linregress(middle, difference)
+        slope = Interval.t(float(line.slope), float(line.stderr), n - 2)
+    return BlandAltman(mean_interval(difference), lower, upper, Interval.sd(sd, n - 1), slope, n)
+
+
+def icc(table: np.ndarray) -> tuple[Interval, Interval]:
+    """ICC(2,1), absolute agreement, and ICC(3,1), consistency, of one measurement.
+
+    With the intervals of McGraw & Wong, Psychol. Methods 1:30-46, 1996, cases 2A/3A (table 7).
+
+    Parameters
+    ----------
+    table : ndarray, shape (n, k)
+        n people by k contrasts, complete; at least 2 by 2.
+
+    Raises
+    ------
+    ValueError
+        If the table is smaller, or not complete.
+    """
+    n, k = table.shape
+    if n < 2 or k < 2 or not np.isfinite(table).all():
+        raise ValueError(f"an ICC needs a complete table of at least 2 by 2, this one is {n} by {k}")
+    grand = table.mean()
+    people, contrasts = table.mean(axis=1), table.mean(axis=0)
+    msr = k * ((people - grand) ** 2).sum() / (n - 1)
+    msc = n * ((contrasts - grand) ** 2).sum() / (k - 1)
+    mse = ((table - people[:, None] - contrasts + grand) ** 2).sum() / ((n - 1) * (k - 1))
+    agreement = (msr - mse) / (msr + (k - 1) * mse + k / n * (msc - mse))
+    consistency = (msr - mse) / (msr + (k - 1) * mse)
+    tail = 0.5 * (1 - LEVEL)
+    inner = (n - 1) * (k - 1)
+    f = msr / mse
+    low, high = f / stats.f.isf(tail, n - 1, inner), f * stats.f.isf(tail, inner, n - 1)
+    third = Interval(consistency, (low - 1) / (low + k - 1), (high - 1) / (high + k - 1))
+    a = k * agreement / (n * (1 - agreement))
+    b = 1 + k * agreement * (n - 1) / (n * (1 - agreement))
+    v = (a * msc + b * mse) ** 2 / ((a * msc) ** 2 / (k - 1) + (b * mse) ** 2 / inner)
+    below, above = stats.f.isf(tail, n - 1, v), stats.f.isf(tail, v, n - 1)
+    rest = k * msc + (k * n - k - n) * mse
+    second = Interval(
+        agreement, n * (msr - below * mse) / (below * rest + n * msr),
+        n * (above * msr - mse) / (rest + n * above * msr),
+    )  # fmt: skip
+    return second, third
+
+
+def agreement(best: pd.DataFrame, contrast_set: Sequence[str]) -> list[dict[str, Any]]:
+    """Bland-Altman of every pair of contrasts, ICC on complete cases, soft against binary area.
+
+    Parameters
+    ----------
+    best : DataFrame
+        One row a session, contrast and region: ``person_id participant_id session_id contrast region
+        area_mm2 area_binary_mm2``. Of several sessions of a person the first enters.
+
+    Returns
+    -------
+    list of dict
+        Rows ``region contrast versus statistic estimate ci_low ci_high ... n_people units notes``.
+    """
+    rows: list[dict[str, Any]] = []
+    chosen = best[best["contrast"].isin([*contrast_set, "DWI"])]
+    for region, part in chosen.groupby("region", sort=False, observed=True):
+        first = part.drop_duplicates(["person_id", "contrast"])
+        areas = first.pivot(index="person_id", columns="contrast", values="area_mm2")
+        names = [name for name in contrast_set if name in areas]
+        for one, other in combinations(names, 2) if region != "cord" else ():
+            pair = areas[[one, other]].dropna().to_numpy(float)
+            rows += [{"region": region, "contrast": one, "versus": other, **row} for row in _pair_rows(pair)]
+        for name in areas:
+            both = (
+                first.loc[first["contrast"] == name, ["area_binary_mm2", "area_mm2"]].dropna().to_numpy(float)
+            )
+            rows += [
+                {"region": region, "contrast": f"{name} binary", "versus": f"{name} soft", **row}
+                for row in _pair_rows(both)
+            ]
+        if region != "cord":
+            rows += [{"region": region, **row} for row in _icc_rows(areas.reindex(columns=names))]
+    return rows
+
+
+def _pair_rows(pair: np.ndarray) -> list[dict[str, Any]]:
+    n = len(pair)
+    if n < LEAST_PAIRS:
+        return [{"statistic": "bias", "n_people": n, "units": "mm^2", "notes": f"{n} people have both"}]
+    found = bland_altman(pair[:, 0], pair[:, 1])
+    named = {
+        "bias": found.bias, "limit_low": found.lower, "limit_high": found.upper, "sd_difference": found.sd,
+        "slope": found.slope,
+    }  # fmt: skip
+    return [
+        {
+            "statistic": name, **interval.columns(), "n_people": n, "method": "Bland-Altman",
+            "units": "" if name == "slope" else "mm^2",
+        }
+        for name, interval in named.items()
+    ]  # fmt: skip
+
+
+def _icc_rows(areas: pd.DataFrame) -> list[dict[str, Any]]:
+    complete = areas.dropna()
+    names = ";".join(areas.columns)
+    basis = {"contrast": names, "n_people": len(complete), "method": "McGraw & Wong", "units": ""}
+    if areas.shape[1] < 2 or len(complete) < LEAST_PAIRS:
+        note = f"{len(complete)} people have all {areas.shape[1]} contrasts"
+        return [{"statistic": "icc_2_1", **basis, "notes": note}]
+    second, third = icc(complete.to_numpy(float))
+    note = f"{len(areas) - len(complete)} people without all contrasts are left out"
+    return [
+        {"statistic": "icc_2_1", **second.columns(), **basis, "notes": note},
+        {"statistic": "icc_3_1", **third.columns(), **basis, "notes": note},
+    ]
