@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from softseg_bids.app.identity import code_digest, version
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.app.resources import usable_cpus, usable_memory_gb
+from softseg_bids.app.resources import granted_memory_gb, granted_processes, usable_cpus
 from softseg_bids.app.settings import PRIVATE, Settings
 
 LEVELS = ("participant", "group")
@@ -47,9 +47,9 @@ def settings_of(argv: Sequence[str]) -> Settings:
     out = chosen["out"] = arguments.out.absolute()
     chosen["bids"] = arguments.bids.absolute()
     chosen["work"] = (arguments.work or out / PRIVATE).absolute() / f"softseg-{version()}-{code_digest()}"
-    chosen["nprocs"] = arguments.nprocs or usable_cpus()
+    chosen["nprocs"] = granted_processes(arguments.nprocs)
     chosen["omp_nthreads"] = arguments.omp_nthreads or min(MOST_THREADS, max(1, chosen["nprocs"] // 2))
-    chosen["mem_gb"] = arguments.mem_gb or 0.9 * usable_memory_gb()
+    chosen["mem_gb"] = granted_memory_gb(arguments.mem_gb)
     chosen["participants"] = tuple(label.removeprefix("sub-") for label in arguments.participants)
     chosen["sessions"] = tuple(label.removeprefix("ses-") for label in arguments.sessions)
     for name in ("contrasts", "derivatives", "contrast_set"):
