@@ -372,6 +372,10 @@ def _canal(body: Body, near: _Frame, edge: float) -> list[Layer]:
         Layer("dura", _ramp(0.4 - sac, edge) * below_skull),
         Layer("csf", _ramp(-sac, edge) * below_skull),
     ]
+    dullness, side = (float(value) for value in body.murk)
+    if dullness:
+        dull = torch.sigmoid((near.u * np.sin(side) - near.v * np.cos(side)) / 1.5)
+        layers.append(Layer("root", dullness * dull * _ramp(-sac, edge) * below_skull))
     if body.has_roots:
         layers.append(Layer("root", _roots(body, near, edge) * _ramp(-sac, edge) * below_skull))
     return layers
@@ -410,7 +414,14 @@ def _cord_tissues(body: Body, near: _Frame, cord: Tensor, edge: float) -> list[L
     horns = _ellipse(hu, hv, ru, rv) * scale
     bridge = torch.maximum(p.abs() - at_u, q.abs() - bar) * scale
     grey = _ramp(-torch.minimum(horns, bridge), edge) * (near.s > -15)
-    layers = [Layer("white", cord), Layer("grey", grey * cord)]
+    dorsal, rim = (float(value) for value in body.tracts)
+    wedge = dorsal * torch.sigmoid((-q - 1.2 * p.abs()) * 7)
+    outer = rim * ((torch.sqrt(p * p + q * q) - 0.55) / 0.35).clamp(0, 1)
+    layers = [
+        Layer("white", cord),
+        Layer("grey", torch.maximum(wedge, outer) * cord),
+        Layer("grey", grey * cord),
+    ]
     for lesion in body.lesions:
         lu, lv, ls, ra, rb, rs, syrinx = (float(value) for value in lesion)
         distance = _ellipsoid(p - lu, q - lv, (near.s - ls), ra, rb, rs) * scale

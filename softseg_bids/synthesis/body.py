@@ -84,6 +84,10 @@ class Body(NamedTuple):
         Half width and depth of neck, shoulders and head, their centre's v, and subcutaneous fat.
     grey : ndarray, shape (6,)
         Grey matter horns: centre u, v and radii u, v in semi-axes, slant (rad), commissure half height.
+    tracts : ndarray, shape (2,)
+        How far the dorsal columns and the cord's rim look like grey matter, 0 to 0.8.
+    murk : ndarray, shape (2,)
+        How much of the CSF roots and septa dull, 0 to 0.6, and towards which side (rad; 0 = behind).
     body_half_mm : ndarray, shape (2, n_levels)
         Half widths of the vertebral bodies, RL and AP.
     disc_half_mm, rim_mm : float
@@ -118,6 +122,8 @@ class Body(NamedTuple):
     voids: Floats
     tubes: Floats
     torso: Floats
+    tracts: Floats
+    murk: Floats
     body_half_mm: Floats
     disc_half_mm: float
     rim_mm: float
@@ -149,8 +155,10 @@ def draw_body(rng: Generator, s_centre_mm: float | None = None, wide: bool = Fal
     z_mm, centre, tangent, s_of_z = _draw_centreline(rng, s_centre_mm, wide)
     a, b = _draw_cord(rng, s_mm, tops, heights, conus, s_centre_mm)
     sac_a, sac_b, sac_v, gap, fat = _draw_canal(rng, s_mm, a, b, s_centre_mm)
+    seed = int(rng.integers(2**31))
+    subtle = np.random.default_rng(seed)
     return Body(
-        seed=int(rng.integers(2**31)),
+        seed=seed,
         z_mm=z_mm, centre_mm=centre, tangent=tangent, s_of_z=s_of_z, s_mm=s_mm,
         cord_a_mm=a, cord_b_mm=b, outline=_draw_outline(rng),
         sac_a_mm=sac_a, sac_b_mm=sac_b, sac_v_mm=sac_v, canal_gap_mm=gap, fat_mm=fat,
@@ -165,6 +173,8 @@ def draw_body(rng: Generator, s_centre_mm: float | None = None, wide: bool = Fal
         tubes=_draw_tubes(rng),
         torso=np.array([rng.uniform(52, 78), rng.uniform(48, 72), rng.uniform(110, 210), rng.uniform(75, 120),
                         rng.uniform(66, 80), rng.uniform(82, 102), rng.uniform(5, 28), rng.uniform(2, 16)]),
+        tracts=np.abs(subtle.normal(0, 0.35, 2)).clip(0, 0.8),
+        murk=np.array([max(subtle.uniform(-0.6, 0.6), 0), subtle.normal(0, 0.8)]),
         body_half_mm=np.stack([
             np.interp(np.arange(len(LEVELS)), BODY_ANCHORS, BODY_HALF_RL_MM) * rng.uniform(0.85, 1.2),
             np.interp(np.arange(len(LEVELS)), BODY_ANCHORS, BODY_HALF_AP_MM) * rng.uniform(0.85, 1.2),

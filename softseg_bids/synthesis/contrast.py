@@ -112,7 +112,7 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
             outside = np.array([t not in (*CORD_TISSUES, INDEX["csf"], INDEX["syrinx"]) for t in range(n)])
             signal = np.where(outside, signal * rng.uniform(0.15, 1.0), signal)  # saturation bands, far coils
     white, grey = INDEX["white"], INDEX["grey"]
-    signal[grey] = signal[white] + (signal[grey] - signal[white]) * (1 + strength * rng.uniform(-1.0, 0.8))
+    signal[grey] = signal[white] + (signal[grey] - signal[white]) * (1 + strength * rng.uniform(-1.0, 2.0))
     if rng.random() < 0.5 * strength:
         signal[INDEX["root"]] = rng.uniform(signal[white] * 0.6, max(signal[INDEX["csf"]], signal[white]))
     rough = rng.uniform(0.0, 0.10, n) * strength
