@@ -1,0 +1,1 @@
+"""How the images are locked, built and tried; nothing of this is installed with the app."""
