@@ -1,6 +1,8 @@
 # make demo    write a small dataset, process it, compare the areas with the truth
 # make test    check the code and run all tests
 # make lint    check the code only
+# make docs    the documentation site, in build/site
+# make scale   measure a dataset of 267 participants; writes into docs/benchmark.md (an hour)
 # make clean   remove what these made
 #
 # All work in .venv, made from constraints.txt. PYTHON names the interpreter (3.11 or newer).
@@ -12,7 +14,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint docs scale clean
 
 PYTHON ?= python3
 TORCH := torch==2.13.0
@@ -58,6 +60,13 @@ test: lint
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+docs: $(READY)
+	@$(BIN)/mkdocs --version >/dev/null 2>&1 || $(PIP) --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+scale: $(READY)
+	$(BIN)/python -m bench.scale --write docs/benchmark.md
 
 clean:
 	rm -rf $(DEMO) build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache
