@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cord_phantoms import AREA_MM2, SEMI_AP_MM, SEMI_RL_MM, cylinder, direction
+from scipy.stats import norm
 
 from softseg_bids.core.cord import Centreline, inspect_slices, measure_slices, trace
 
@@ -124,3 +125,14 @@ def test_line_over_an_empty_mask_measures_nothing() -> None:
     table = measure_slices(empty, ISO, straight(empty.shape, ISO, (9.0, 9.0)))
     assert np.isnan(table["area_mm2"]).all()
     assert not inspect_slices(empty, ISO, straight(empty.shape, ISO, (9.0, 9.0)))["touches_edge"].any()
+
+
+def test_the_edge_is_as_soft_as_its_blur_is_wide():
+    spacing, n = np.array([0.25, 0.25, 2.0]), 120
+    x, y = (np.arange(n)[:, None] - 59.5) * 0.25, (np.arange(n)[None] - 59.5) * 0.25
+    radius, sigma = 5.0, 0.6
+    section = norm.cdf((radius - np.hypot(x, y)) / sigma)
+    soft = np.repeat(section[:, :, None], 10, axis=2).astype(np.float32)
+    facts = inspect_slices(soft, spacing, trace(soft, spacing))
+    # The integral of p (1 - p) across a Gaussian edge is sigma / sqrt(pi).
+    assert facts["edge_mm2"] == pytest.approx(2 * np.pi * radius * sigma / np.sqrt(np.pi), rel=0.02)

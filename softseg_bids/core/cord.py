@@ -90,17 +90,21 @@ def inspect_slices(
     -------
     dict of ndarray, each of shape (n,)
         ``touches_edge`` (bool): voxels >= 0.5 in the outermost rows or columns of the image;
-        ``pieces`` (int): number of separate objects >= 0.5 in the slice.
+        ``pieces`` (int): number of separate objects >= 0.5 in the slice;
+        ``edge_mm2`` (float): softness of its edge, the sum of ``p (1 - p)`` over the summed pixels
+        times their area on the perpendicular plane, for :mod:`softseg_bids.core.uncertainty`.
     """
     spacing = np.asarray(spacing_mm, dtype=float)
-    body, _, box = _support(soft, spacing, line)
+    body, support, box = _support(soft, spacing, line)
     whole = np.zeros((*soft.shape[:2], len(line.slices)), dtype=bool)
     whole[box[:2]] = body
     border = np.ones(soft.shape[:2], dtype=bool)
     border[1:-1, 1:-1] = False
     pieces = [ndimage.label(body[:, :, k], structure=np.ones((3, 3)))[1] for k in range(body.shape[2])]
     touches = np.asarray(whole[border].any(axis=0))
-    return {"touches_edge": touches, "pieces": np.array(pieces)}
+    doubt = np.where(support, soft[box] * (1.0 - soft[box]), 0.0).sum(axis=(0, 1), dtype=float)
+    edge = doubt * spacing[0] * spacing[1] * line.tangents[:, 2]
+    return {"touches_edge": touches, "pieces": np.array(pieces), "edge_mm2": edge}
 
 
 def _support(soft: Array, spacing_mm: Floats, line: Centreline) -> tuple[Mask, Mask, Box]:
