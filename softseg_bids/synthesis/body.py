@@ -276,7 +276,7 @@ def _draw_cord(
 def _draw_outline(rng: Generator) -> Floats:
     """The section's radius over angle (0 = right, pi/2 = front) in units of the semi-axes."""
     angle = np.arange(N_ANGLES) * 2 * np.pi / N_ANGLES
-    exponent = rng.uniform(1.8, 2.6)
+    exponent = rng.uniform(1.5, 2.8)
     radius = (np.abs(np.cos(angle)) ** exponent + np.abs(np.sin(angle)) ** exponent) ** (-1 / exponent)
 
     def bump(at: float, width: float) -> Floats:
@@ -284,8 +284,8 @@ def _draw_outline(rng: Generator) -> Floats:
 
     radius = radius * (1 - rng.uniform(0, 0.12) * bump(np.pi / 2, rng.uniform(0.15, 0.4)))  # median fissure
     radius = radius * (1 - rng.uniform(-0.03, 0.06) * bump(-np.pi / 2, rng.uniform(0.3, 0.7)))  # flat behind
-    radius = radius * (1 + rng.normal(0, 0.02) * np.cos(angle - rng.uniform(0, 6.3)))  # asymmetry
-    return radius * (1 + rng.normal(0, 0.012) * np.cos(3 * angle + rng.uniform(0, 6.3)))
+    radius = radius * (1 + rng.normal(0, 0.035) * np.cos(angle - rng.uniform(0, 6.3)))  # asymmetry
+    return radius * (1 + rng.normal(0, 0.03) * np.cos(3 * angle + rng.uniform(0, 6.3)))
 
 
 def _draw_canal(
