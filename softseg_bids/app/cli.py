@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
+import tempfile
+import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from softseg_bids.app.environment import limit_threads, use_private_folder
+from softseg_bids.app.failures import unwritable
 from softseg_bids.app.options import settings_of, single_parser
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.settings import PRIVATE, Settings
@@ -51,11 +55,28 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("softseg: interrupted; run the same command again to go on from here\n")
         return Exit.INTERRUPTED
+    except Exception as error:
+        return _unexpected(error)
 
 
 def entry() -> None:
     """The console script."""
     sys.exit(main(sys.argv[1:]))
+
+
+def _unexpected(error: Exception) -> Exit:
+    """Tell what nobody foresaw in one line; its traceback goes to a file."""
+    if isinstance(error, OSError) and (place := unwritable(str(error))):
+        sys.stderr.write(f"softseg: {place}\n")
+        return Exit.OUTPUT_UNWRITABLE
+    trace = traceback.format_exc()
+    with contextlib.suppress(OSError):
+        handle, path = tempfile.mkstemp(prefix="softseg-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(trace)
+        trace = f"please report it with {path}\n"
+    sys.stderr.write(f"softseg: unexpected {type(error).__name__}: {error}; {trace}")
+    return Exit.SOME_FAILED
 
 
 # Heavy libraries are imported within the functions below, when the environment is fit for them:
@@ -104,12 +125,34 @@ def prepare(out: Path, threads: int, work: Path | None = None) -> None:
         try:
             work.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             work.mkdir(mode=0o700, exist_ok=True)
+            check_own(work)
         except OSError as error:
             raise Stop(
                 Exit.OUTPUT_UNWRITABLE, f"{work}: cannot be made ({error.strerror}); choose another with -w"
             ) from error
     use_private_folder(out / PRIVATE)
     limit_threads(threads)
+
+
+def check_own(work: Path) -> None:
+    """See that only this user can write the intermediate files: reading them can execute what they hold.
+
+    Raises
+    ------
+    Stop
+        73 if the folder belongs to somebody else.
+    """
+    with tempfile.TemporaryFile(dir=work) as probe:
+        # Not the process's own number: some network file systems show every file as somebody else's.
+        own = os.fstat(probe.fileno()).st_uid
+    status = work.stat()
+    if status.st_uid != own:
+        raise Stop(
+            Exit.OUTPUT_UNWRITABLE, f"{work}: belongs to another user; remove it, or choose another with -w"
+        )
+    if status.st_mode & 0o077:
+        with contextlib.suppress(OSError):
+            work.chmod(0o700)
 
 
 def check_writable(out: Path) -> None:

@@ -2,14 +2,14 @@
 
 Node failures never end a pass. A worker that is killed (most often for memory) breaks
 nipype's pool of processes; the pass is then resumed with one process, which also tells which
-unit it was.
+unit it was. A step that runs out of memory by itself gets a second chance in the same way.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,16 +19,14 @@ from nipype import config
 from nipype.pipeline import plugins
 from nipype.pipeline.engine import Workflow
 
+from softseg_bids.app.failures import KILLED, explain, unwritable_error
 from softseg_bids.app.interfaces import FAILURE
-from softseg_bids.app.progress import Progress
+from softseg_bids.app.plugins import InOrder, Several
+from softseg_bids.app.progress import Progress, Unit
 from softseg_bids.app.settings import Settings
 from softseg_bids.image.volume import DataError
 
 POLL_S = 0.1
-KILLED = (
-    "its worker process was killed, most often because memory ran out; give the run more memory, "
-    "or fewer processes with --nprocs"
-)
 
 
 class Engine(NamedTuple):
@@ -38,21 +36,11 @@ class Engine(NamedTuple):
     arguments: dict[str, Any]
 
 
-class SturdyMultiProcPlugin(plugins.MultiProcPlugin):  # type: ignore[misc]
-    """MultiProc that reports a broken pool instead of waiting for its results for ever."""
+class QuietLog(logging.FileHandler):
+    """A log that gives up silently: where a disk is full, every line would become a traceback."""
 
-    broken: BrokenProcessPool | None = None
-
-    def _async_callback(self, args: Any) -> None:
-        try:
-            super()._async_callback(args)
-        except BrokenProcessPool as error:
-            self.broken = error
-
-    def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
-        if self.broken is not None:
-            raise self.broken
-        super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Ignore that a line could not be written."""
 
 
 def configure(logs: Path, stop_on_first_crash: bool) -> None:
@@ -76,7 +64,7 @@ def configure(logs: Path, stop_on_first_crash: bool) -> None:
     for old in [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]:
         logger.removeHandler(old)
         old.close()
-    handler = logging.FileHandler(logs / "nipype.log")
+    handler = QuietLog(logs / "nipype.log", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
     logger.addHandler(handler)
 
@@ -92,7 +80,7 @@ def engine_of(settings: Settings) -> Engine:
     if settings.plugin is None:
         return Engine("MultiProc" if settings.nprocs > 1 else "Linear", _multiproc(settings, settings.nprocs))
     try:
-        content = yaml.safe_load(settings.plugin.read_text())
+        content = yaml.safe_load(settings.plugin.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{settings.plugin}: cannot be read as YAML ({error}); correct it") from error
     name = content.get("plugin") if isinstance(content, dict) else None
@@ -125,49 +113,77 @@ def run_pass(
         If nipype fails though no unit did.
     """
     engine = engine_of(settings)
+    traces: dict[str, str] = {}
     while names := progress.in_state("waiting"):
         try:
-            _run(assemble(names), engine, progress)
+            _run(assemble(names), engine, progress, traces)
         except BrokenProcessPool:
             engine = _resume(engine, settings, progress)
             continue
+        except OSError as error:
+            _give_up(progress, error)
         except Exception:
             if not progress.in_state("failed"):
                 raise
-        break
-    _explain(progress, work, logs)
+        _explain(progress, work, logs, traces)
+        if not _again(engine, progress):
+            break
+        engine = Engine("MultiProc", _multiproc(settings, 1))
     progress.close()
 
 
-def _run(workflow: Workflow, engine: Engine, progress: Progress) -> None:
+def _run(workflow: Workflow, engine: Engine, progress: Progress, traces: dict[str, str]) -> None:
+    """Run a workflow; ``traces`` gets the traceback of each step that failed, by its full name."""
+
     def follow(node: Any, status: str) -> None:
         name, step = node.fullname.split(".")[-2:]
         progress.event(name, step, status)
 
     arguments = engine.arguments | {"status_callback": follow}
-    if engine.plugin != "MultiProc":
+    if engine.plugin not in ("MultiProc", "Linear"):
         workflow.run(plugin=engine.plugin, plugin_args=arguments)
         return
-    runner = SturdyMultiProcPlugin(plugin_args=arguments)
+    runner = (Several if engine.plugin == "MultiProc" else InOrder)(arguments)
     try:
         workflow.run(plugin=runner)
     finally:
-        runner.pool.shutdown(wait=False, cancel_futures=True)
+        runner.close()
+        traces.update(runner.traces)
 
 
 def _resume(engine: Engine, settings: Settings, progress: Progress) -> Engine:
+    """The engine to go on with after a worker was killed; who was killed alone has failed."""
     running = progress.in_state("running")
     alone = engine.arguments.get("n_procs") == 1
-    for name in running:
+    for name in running or progress.in_state("waiting")[:1]:
         unit = progress.units[name]
         if alone:
-            unit.reason, unit.for_user = KILLED, True
+            unit.reason, unit.kind = KILLED, "killed"
             progress.finish(name, "failed")
         else:
             unit.state = "waiting"
             unit.finished.clear()
     logging.getLogger("softseg").warning("a worker process was killed; going on with one process")
     return Engine("MultiProc", _multiproc(settings, 1))
+
+
+def _again(engine: Engine, progress: Progress) -> bool:
+    """Whether units that ran out of memory beside others wait for a second chance alone."""
+    starved = [name for name in progress.in_state("failed") if progress.units[name].kind == "memory"]
+    if engine.plugin != "MultiProc" or engine.arguments.get("n_procs") == 1 or not starved:
+        return False
+    for name in starved:
+        progress.units[name] = Unit(progress.units[name].label, progress.units[name].steps)
+    logging.getLogger("softseg").warning("memory ran out; going on with one process")
+    return True
+
+
+def _give_up(progress: Progress, error: OSError) -> None:
+    """The folders of the pass cannot be written: nothing that has not ended can."""
+    for name in progress.in_state("waiting", "running"):
+        progress.units[name].reason = unwritable_error(error)
+        progress.units[name].kind = "output"
+        progress.finish(name, "failed")
 
 
 def _multiproc(settings: Settings, processes: int) -> dict[str, Any]:
@@ -180,25 +196,34 @@ def _multiproc(settings: Settings, processes: int) -> dict[str, Any]:
     }
 
 
-def _explain(progress: Progress, work: Path, logs: Path) -> None:
-    """Find the reason of each failure: the note of its step, and the crash file nipype wrote."""
+def _explain(progress: Progress, work: Path, logs: Path, traces: Mapping[str, str]) -> None:
+    """Find the reason of each failure: the note of its step, its traceback, and the crash file of nipype."""
     crashes = {_node_of(path): path for path in sorted(logs.glob("crash-*.txt"))}
     for name in progress.in_state("failed"):
         unit = progress.units[name]
-        crash = crashes.get(f"{work.name}.{name}.{unit.failed_step}")
-        note = work / name / unit.failed_step / FAILURE
-        if unit.failed_step and note.is_file():
-            found = json.loads(note.read_text())
-            unit.for_user = found["for_user"]
-            unit.reason = found["message"] if unit.for_user else f"{found['kind']}: {found['message']}"
-        unit.reason = unit.reason or f"its step {unit.failed_step} could not be run"
+        if unit.reason:
+            continue
+        node = f"{work.name}.{name}.{unit.failed_step}"
+        crash = crashes.get(node)
+        trace = traces.get(node) or (crash.read_text(errors="replace") if crash else "")
+        note = _note(work / name / unit.failed_step / FAILURE) if unit.failed_step else None
+        unit.reason, unit.kind = explain(note, trace, unit.failed_step)
         if crash is None:
             continue
-        if unit.for_user:
-            crash.unlink()  # the reason says it all; a traceback would hide it
-        else:
+        if unit.kind == "unexpected":
             unit.crash = str(crash)
             unit.reason += f" (unexpected; please report it with {crash})"
+        else:
+            crash.unlink(missing_ok=True)  # the reason says it all; a traceback would hide it
+
+
+def _note(path: Path) -> dict[str, Any] | None:
+    """What a step could write about its failure; None where it could not, or only in part."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _node_of(crash: Path) -> str:

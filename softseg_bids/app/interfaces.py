@@ -7,6 +7,7 @@ folder.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import logging
@@ -76,13 +77,15 @@ class StepInterface(SimpleInterface):  # type: ignore[misc]
                 "for_user": isinstance(error, DataError),
                 "kind": type(error).__name__,
             }
-            (folder / FAILURE).write_text(json.dumps(note | {"traceback": traceback.format_exc()}))
+            with contextlib.suppress(OSError):  # on a full disk the traceback has to do
+                text = json.dumps(note | {"traceback": traceback.format_exc()})
+                (folder / FAILURE).write_text(text, encoding="utf-8")
             raise
         values = results._asdict()
         written = values.pop("outputs", []) + [
             str(value) for value in values.values() if isinstance(value, Path)
         ]
-        (folder / FILES).write_text(json.dumps(written))
+        (folder / FILES).write_text(json.dumps(written), encoding="utf-8")
         self._results.update({name: _plain(value) for name, value in values.items()})
         return runtime
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from softseg_bids.app.outcome import Exit
-from softseg_bids.image.volume import written_aside
+from softseg_bids.image.aside import written_aside
 
 # Statuses of an input, from best to worst.
 STATUSES = ("measured", "no_cord", "left out", "failed", "not run")
+RESERVE = ".reserve"
+RESERVED_BYTES = 2**17
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class Manifest:
     inputs : list of Entry
     sessions, pages : dict of str to str
         Unit -> ``done`` or the reason why it failed.
+    unwritable : bool
+        Whether something failed because OUT or the work folder could not be written.
+    interrupted : bool
+        Whether somebody ended the run.
     """
 
     command: list[str]
@@ -73,9 +81,15 @@ class Manifest:
     inputs: list[Entry] = field(default_factory=list)
     sessions: dict[str, str] = field(default_factory=dict)
     pages: dict[str, str] = field(default_factory=dict)
+    unwritable: bool = False
+    interrupted: bool = False
 
     def exit_code(self) -> Exit:
-        """65 if every chosen scan was unreadable, 1 if anything failed, else 0."""
+        """What the run's outcomes amount to; see `outcome.Exit`."""
+        if self.interrupted:
+            return Exit.INTERRUPTED
+        if self.unwritable:
+            return Exit.OUTPUT_UNWRITABLE
         chosen = [entry for entry in self.inputs if entry.status != "left out"]
         if chosen and all(entry.unreadable for entry in chosen):
             return Exit.ALL_UNREADABLE
@@ -83,15 +97,44 @@ class Manifest:
         units = [*self.sessions.values(), *self.pages.values()]
         return Exit.SOME_FAILED if failed or any(state != "done" for state in units) else Exit.DONE
 
+    def begin(self, folder: Path) -> None:
+        """Write the manifest of a run that has just begun, and keep room for the final one.
+
+        A run that is killed leaves this one behind: it says what was to be done, and has no exit code.
+        """
+        text = self._text({"finished": None, "exit_code": None})
+        self._write(folder, text)
+        # Reasons are longer than nothing, and a full disk must not keep them from being told.
+        (folder / RESERVE).write_bytes(bytes(2 * len(text) + RESERVED_BYTES))
+
     def write(self, folder: Path) -> Path:
-        """Write ``manifest.json`` into the run's folder of logs."""
-        content = asdict(self) | {
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "exit_code": int(self.exit_code()),
-        }
+        """Write ``manifest.json`` into the run's folder of logs, or elsewhere if that cannot be written.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written anywhere.
+        """
+        with contextlib.suppress(OSError):
+            (folder / RESERVE).unlink(missing_ok=True)
+        try:
+            return self._write(folder, self._finished())
+        except OSError:
+            self.unwritable = True
+            return self._write(Path(tempfile.mkdtemp(prefix=f"softseg-{folder.name}-")), self._finished())
+
+    def _finished(self) -> str:
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        return self._text({"finished": now, "exit_code": int(self.exit_code())})
+
+    def _text(self, more: dict[str, Any]) -> str:
+        return json.dumps(asdict(self) | more, indent=2, default=str) + "\n"
+
+    @staticmethod
+    def _write(folder: Path, text: str) -> Path:
         path = folder / "manifest.json"
         with written_aside(path) as aside:
-            aside.write_text(json.dumps(content, indent=2, default=str) + "\n")
+            aside.write_text(text, encoding="utf-8")
         return path
 
 

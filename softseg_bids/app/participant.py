@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from softseg_bids.app import workflow
-from softseg_bids.app.engine import configure, engine_of, run_pass
+from softseg_bids.app.engine import engine_of, run_pass
 from softseg_bids.app.identity import checkpoint, version
 from softseg_bids.app.jobs import ScanJob, SessionJob
-from softseg_bids.app.manifest import Entry, Manifest, new_run_folder, summary
+from softseg_bids.app.manifest import Manifest
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.app.progress import Progress, Unit, failures
+from softseg_bids.app.progress import Progress, Unit
 from softseg_bids.app.records import read_record
 from softseg_bids.app.results import session_tables
 from softseg_bids.app.settings import Settings
+from softseg_bids.app.under_way import Run, entries, say
 from softseg_bids.bids import derivatives
 from softseg_bids.bids.dataset import Dataset, Scan
 from softseg_bids.bids.discover import CORRECTED
@@ -35,25 +35,28 @@ def run(settings: Settings, dataset: Dataset, argv: Sequence[str]) -> Exit:
     ------
     Stop
         64 if there is no usable checkpoint.
+    OutputError
+        If OUT cannot be written.
+    KeyboardInterrupt
+        If somebody ended the run; the manifest says how far it came.
     """
     model, model_hash = checkpoint(settings.model)
     check_site_column(dataset, settings.site_column)
     engine_of(settings)  # a malformed plugin file ends the run before anything is written
     links = {name: folder for name, folder in settings.derivatives if name == CORRECTED}
     derivatives.write_description(settings.out, settings.bids, dataset.name, version(), links)
-    logs = new_run_folder(settings.out)
-    configure(logs, settings.stop_on_first_crash)
-    manifest = Manifest(list(argv), version(), model_hash, dataclasses.asdict(settings))
-    _say(f"{len(dataset.scans)} images of {len(dataset.participants)} participants; logs in {logs}")
     jobs = {_unit(scan.key): _scan_job(scan, settings, model_hash) for scan in dataset.scans}
-    scans = _run_scans(jobs, model, settings, logs)
-    manifest.inputs = _entries(dataset, jobs, scans, settings)
-    sessions = _run_sessions(dataset, jobs, scans, manifest, settings, logs)
-    manifest.sessions = _outcomes(sessions)
-    pages = _run_pages(dataset.participants, settings, logs)
-    manifest.pages = _outcomes(pages)
-    failed = [line for done in (scans, sessions, pages) for line in failures(done.units.values())]
-    code = _end(manifest, logs, failed)
+    manifest = Manifest(list(argv), version(), model_hash, dataclasses.asdict(settings))
+    under_way = Run(settings, manifest, dataset, jobs)
+    logs = under_way.begin()
+    say(f"{len(dataset.scans)} images of {len(dataset.participants)} participants; logs in {logs}")
+    with under_way.guarded(dataset.participants):
+        passes = under_way.passes
+        scans = _run_scans(jobs, model, settings, logs, passes)
+        manifest.inputs = entries(dataset, jobs, scans, settings)
+        sessions = _run_sessions(dataset, jobs, scans, manifest, settings, logs, passes)
+        pages = _run_pages(dataset.participants, settings, logs, passes)
+    code = manifest.exit_code()
     if settings.clean_work and code == Exit.DONE:
         _clean(settings, scans=scans, sessions=sessions, pages=pages)
     return code
@@ -66,6 +69,10 @@ def reports(settings: Settings, argv: Sequence[str]) -> Exit:
     ------
     Stop
         18 or 66 if OUT has no results of these participants.
+    OutputError
+        If OUT cannot be written.
+    KeyboardInterrupt
+        If somebody ended the run.
     """
     there = sorted(
         {table.name.split("_", 1)[0].removeprefix("sub-") for table in session_tables(settings.out)}
@@ -78,12 +85,12 @@ def reports(settings: Settings, argv: Sequence[str]) -> Exit:
             Exit.NOTHING_SELECTED,
             f"{settings.out}: has no results of {', '.join(unknown)}; it has {', '.join(there)}",
         )
-    logs = new_run_folder(settings.out)
-    configure(logs, settings.stop_on_first_crash)
-    manifest = Manifest(list(argv), version(), settings=dataclasses.asdict(settings))
-    pages = _run_pages(settings.participants or there, settings, logs)
-    manifest.pages = _outcomes(pages)
-    return _end(manifest, logs, failures(pages.units.values()))
+    chosen = settings.participants or tuple(there)
+    under_way = Run(settings, Manifest(list(argv), version(), settings=dataclasses.asdict(settings)))
+    logs = under_way.begin()
+    with under_way.guarded(chosen):
+        _run_pages(chosen, settings, logs, under_way.passes)
+    return under_way.manifest.exit_code()
 
 
 def check_site_column(dataset: Dataset, name: str | None) -> None:
@@ -121,10 +128,12 @@ def _scan_job(scan: Scan, settings: Settings, model_hash: str) -> ScanJob:
     return ScanJob(scan, scan_outputs(settings.out, scan), sources, version(), model_hash)
 
 
-def _run_scans(jobs: dict[str, ScanJob], model: Path, settings: Settings, logs: Path) -> Progress:
+def _run_scans(
+    jobs: dict[str, ScanJob], model: Path, settings: Settings, logs: Path, passes: dict[str, Progress]
+) -> Progress:
     base = settings.work / "scans"
     units = {name: Unit(job.scan.relative, len(workflow.SCAN_STEPS)) for name, job in jobs.items()}
-    progress = Progress("scans", units)
+    progress = passes["scans"] = Progress("scans", units)
 
     def assemble(names: list[str]) -> Any:
         made = workflow.scan_workflow({name: jobs[name] for name in names}, model, settings, base)
@@ -133,7 +142,18 @@ def _run_scans(jobs: dict[str, ScanJob], model: Path, settings: Settings, logs: 
         return made
 
     run_pass(assemble, progress, settings, base, logs)
+    _miss_vanished(progress, base)
     return progress
+
+
+def _miss_vanished(scans: Progress, base: Path) -> None:
+    """Images that were removed since they were segmented: their session could not be measured with them."""
+    for name in scans.in_state("done"):
+        image = read_record(base / name / "save" / "record.json").image
+        if not Path(image).is_file():
+            unit = scans.units[name]
+            unit.kind, unit.reason = "data", f"{image}: vanished during the run; put it back and run again"
+            scans.finish(name, "failed")
 
 
 def _run_sessions(
@@ -143,6 +163,7 @@ def _run_sessions(
     manifest: Manifest,
     settings: Settings,
     logs: Path,
+    passes: dict[str, Progress],
 ) -> Progress:
     base = settings.work / "sessions"
     finished = {
@@ -157,7 +178,7 @@ def _run_sessions(
             if (jobs[name].scan.participant, jobs[name].scan.session) == (participant, session)
         ]
         units[_unit(job.key)] = job, records
-    progress = Progress(
+    progress = passes["sessions"] = Progress(
         "sessions", {name: Unit(job.key, len(workflow.SESSION_STEPS)) for name, (job, _) in units.items()}
     )
     run_pass(
@@ -170,14 +191,16 @@ def _run_sessions(
     return progress
 
 
-def _run_pages(participants: Sequence[str], settings: Settings, logs: Path) -> Progress:
+def _run_pages(
+    participants: Sequence[str], settings: Settings, logs: Path, passes: dict[str, Progress]
+) -> Progress:
     base = settings.work / "pages"
     with_results = [label for label in participants if session_tables(settings.out, label)]
     inputs = {
         _unit(f"sub-{label}"): {"participant": label, "out": str(settings.out), "root": str(settings.bids)}
         for label in with_results
     }
-    progress = Progress(
+    progress = passes["pages"] = Progress(
         "pages", {name: Unit(f"sub-{given['participant']}", 1) for name, given in inputs.items()}
     )
     run_pass(
@@ -236,43 +259,6 @@ def _session_job(
     )
 
 
-def _entries(dataset: Dataset, jobs: dict[str, ScanJob], scans: Progress, settings: Settings) -> list[Entry]:
-    entries = [
-        _entry(jobs[name].scan, unit, settings.work / "scans" / name) for name, unit in scans.units.items()
-    ]
-    for left in dataset.left_out:
-        path = left.path.relative_to(dataset.root) if left.path.is_relative_to(dataset.root) else left.path
-        entries.append(
-            Entry(path.as_posix(), left.participant or "", left.session or "", "", "left out", left.reason)
-        )
-    return sorted(entries, key=lambda entry: entry.input)
-
-
-def _entry(scan: Scan, unit: Unit, folder: Path) -> Entry:
-    who = (scan.relative, scan.participant, scan.session or "", scan.contrast)
-    if unit.state == "done":
-        return Entry(*who, read_record(folder / "save" / "record.json").status)
-    if unit.state == "failed":
-        unreadable = unit.failed_step == "conform" and unit.for_user
-        return Entry(*who, "failed", unit.reason, unit.failed_step, unreadable, unit.crash)
-    return Entry(*who, "not run", "the run stopped before")
-
-
-def _outcomes(progress: Progress) -> dict[str, str]:
-    return {
-        unit.label: "done" if unit.state == "done" else unit.reason or "not run"
-        for unit in progress.units.values()
-    }
-
-
-def _end(manifest: Manifest, logs: Path, failed: list[str]) -> Exit:
-    path = manifest.write(logs)
-    for line in failed:
-        _say(line)
-    _say(f"{summary(manifest.inputs) or 'pages written'}; {path}")
-    return manifest.exit_code()
-
-
 def _clean(settings: Settings, **passes: Progress) -> None:
     """Remove the folders of this run's units only: other runs may be using the same work folder."""
     for name, progress in passes.items():
@@ -281,9 +267,5 @@ def _clean(settings: Settings, **passes: Progress) -> None:
 
 
 def _unit(key: str) -> str:
-    """A name nipype accepts; keys are labels of letters and digits joined by - and _."""
-    return key.replace("-", "_").replace("+", "p")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"softseg: {text}\n")
+    """A name nipype accepts, another one for each key: labels of letters, digits and + joined by - and _."""
+    return key.replace("-", "_").replace("+", "_plus_")

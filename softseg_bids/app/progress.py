@@ -34,8 +34,8 @@ class Unit:
         When its first step started, seconds.
     reason : str
         Why it failed.
-    for_user : bool
-        Whether the reason is something the user can mend.
+    kind : str
+        What kind of failure (see `failures`), or empty.
     crash : str
         The crash file of a failure that is not for the user.
     """
@@ -47,7 +47,7 @@ class Unit:
     failed_step: str = ""
     started: float = 0.0
     reason: str = ""
-    for_user: bool = False
+    kind: str = ""
     crash: str = ""
 
 

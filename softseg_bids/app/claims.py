@@ -1,0 +1,49 @@
+"""One run at a time on one participant's intermediate files.
+
+Runs of different participants may share a work folder; two runs of the same one would remove each
+other's files while they are written. The kernel lets a claim go when its process ends, however that is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+logger = logging.getLogger("softseg")
+CLAIMS = "claims"
+
+
+@contextmanager
+def claimed(work: Path, participants: Iterable[str]) -> Iterator[None]:
+    """Hold the claims on some participants' files in a work folder; wait for another run to end first.
+
+    A claim is a lock on one byte of one file. All runs claim in the same order, so that none waits for
+    one that waits for it.
+    """
+    handle = os.open(work / CLAIMS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for place, label in sorted((_place(label), label) for label in participants):
+            _claim(handle, place, label, work)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _place(label: str) -> int:
+    """The byte that stands for a participant."""
+    return int.from_bytes(hashlib.sha256(label.encode()).digest()[:7], "big")
+
+
+def _claim(handle: int, place: int, label: str, work: Path) -> None:
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+    except (BlockingIOError, PermissionError):  # either may say that another one holds it
+        logger.warning("another run is working on sub-%s in %s; waiting for it to end", label, work)
+        fcntl.lockf(handle, fcntl.LOCK_EX, 1, place)
+    except OSError as error:
+        logger.warning("%s: knows no locks (%s); let no two runs work on sub-%s at once", work, error, label)

@@ -1,0 +1,72 @@
+"""Ending soon, and with a record, when somebody presses Ctrl-C or a batch system says terminate."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from softseg_bids.app.outcome import Exit
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A library deep in its arithmetic does not notice the signal; batch systems kill after some seconds.
+PATIENCE_S = 3.0
+
+
+@contextmanager
+def interruptible(
+    last_words: Callable[[], object],
+    patience_s: float = PATIENCE_S,
+    leave: Callable[[int], object] = os._exit,
+) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into KeyboardInterrupt, and see that the block ends soon after.
+
+    Parameters
+    ----------
+    last_words : callable
+        Called, in another thread, if the block has not ended in time; then the process ends.
+    patience_s : float
+        How long the block may take to end.
+    leave : callable
+        Ends the process at once, with an exit code.
+
+    Notes
+    -----
+    Signals reach the main thread only; elsewhere nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told, ended = threading.Event(), threading.Event()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not told.is_set():  # a second Ctrl-C must not cut off the record of the first
+            told.set()
+            raise KeyboardInterrupt
+
+    def watch() -> None:
+        # The byte arrives at once, also while the main thread is deep in a library.
+        while number := os.read(reader, 1):
+            if number[0] in SIGNALS and not ended.wait(patience_s):
+                last_words()
+                leave(Exit.INTERRUPTED)
+
+    handlers = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(writer)
+        watcher.join()
+        os.close(reader)
