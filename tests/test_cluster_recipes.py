@@ -1,0 +1,96 @@
+"""The recipes of docs/clusters.md, run as they stand there: a batch system and a container that record."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_slurm import Slurm
+
+from softseg_bids.app.options import settings_of
+
+ROOT = Path(__file__).parents[1]
+RECIPES = (ROOT / "docs" / "clusters.md").read_text()
+PEOPLE = ("sub-01", "sub-02", "sub-x3")
+
+# Notes how it was called; fails for one participant, as a broken image would make it.
+RECORDER = """#!/bin/bash
+printf '%s\\n' "$(printf '%q ' "$@")" >> @LOG@
+case "$*" in *sub-02*) exit 1;; esac
+"""
+
+
+def block(language: str, holding: str) -> str:
+    """The first block of a language that holds a text."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", RECIPES, re.MULTILINE | re.DOTALL)
+    return next(found for found in blocks if holding in found)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> dict[str, str]:
+    """The environment of a cluster with three participants' folders and recording programs."""
+    slurm = Slurm(tmp_path / "slurm")
+    for name in ("apptainer", "softseg"):
+        command = slurm.bin / name
+        command.write_text(RECORDER.replace("@LOG@", str(tmp_path / f"{name}.log")))
+        command.chmod(0o755)
+    for person in PEOPLE:
+        (tmp_path / "bids" / person).mkdir(parents=True)
+    (tmp_path / "bids" / "derivatives").mkdir()
+    given = {name.upper(): str(tmp_path / name) for name in ("bids", "out", "image")}
+    return {**os.environ, **given, "PATH": f"{slurm.bin}:{os.environ['PATH']}"}
+
+
+def calls(log: Path) -> list[list[str]]:
+    return [shlex.split(line) for line in log.read_text().splitlines()]
+
+
+def test_array(tmp_path: Path, machine: dict[str, str]) -> None:
+    (tmp_path / "softseg.sbatch").write_text(block("bash", "#SBATCH"))
+    submission = block("bash", "--parsable").replace("export BIDS=", "# export BIDS=")
+    subprocess.run(["bash", "-euc", submission], cwd=tmp_path, env=machine, check=True, timeout=60)
+    slurm = tmp_path / "slurm" / "state"
+    batch = Slurm.__new__(Slurm)
+    batch.state = slurm
+    assert batch.wait("1", 60) == "FAILED"  # one task of three
+    assert batch.wait("2", 60) == "COMPLETED"  # and the group all the same
+    *tasks, group = calls(tmp_path / "apptainer.log")
+    labels = []
+    for task in tasks:
+        assert task[:3] == ["run", "--cleanenv", "--containall"]
+        assert task.count("--bind") == 2 and f"{machine['BIDS']}:/data:ro" in task
+        settings = settings_of(task[task.index(machine["IMAGE"]) + 1 :])
+        labels += settings.participants
+        assert (settings.level, settings.mem_gb, settings.clean_work) == ("participant", 8, True)
+    assert labels == [person.removeprefix("sub-") for person in PEOPLE]
+    assert settings_of(group[group.index(machine["IMAGE"]) + 1 :]).level == "group"
+
+
+def test_xargs(tmp_path: Path, machine: dict[str, str]) -> None:
+    said = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block("bash", "xargs")],
+        cwd=tmp_path, env=machine, check=True, timeout=60, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "some participants failed" in said.stderr
+    settings = [settings_of(call) for call in calls(tmp_path / "softseg.log")]
+    assert sorted(label for each in settings for label in each.participants) == ["01", "02", "x3"]
+    assert settings[-1].level == "group" and str(settings[-1].out) == machine["OUT"]
+
+
+def test_babs() -> None:
+    recipe = yaml.safe_load(block("yaml", "bids_app_args"))
+    arguments = recipe["bids_app_args"]
+    assert arguments.pop("$SUBJECT_SELECTION_FLAG") == "--participant-label"
+    words = [word for item in arguments.items() for word in item if word]
+    settings = settings_of(["in", "out", "participant", *words, "--participant-label", "sub-01"])
+    assert settings.participants == ("01",) and settings.mem_gb == 8
+    assert recipe["zip_foldernames"] == {"softseg": (ROOT / "version").read_text().strip().replace(".", "-")}
+
+
+def test_every_bash_block_is_run_here() -> None:
+    assert len(re.findall(r"^```bash", RECIPES, re.MULTILINE)) == 3
