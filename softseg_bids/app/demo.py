@@ -133,7 +133,7 @@ def check_folder(root: Path) -> None:
     if not root.exists() or not any(root.iterdir()):
         return
     described = root / "dataset_description.json"
-    if not described.is_file() or NAME not in described.read_text():
+    if not described.is_file() or NAME not in described.read_text(encoding="utf-8"):
         raise DataError(f"{root}: holds other files; name a new folder for the demo dataset")
 
 

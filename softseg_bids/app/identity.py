@@ -19,7 +19,7 @@ def version() -> str:
     """The version: from the file `version` of a source checkout, else of the installed package."""
     source = PACKAGE.parent / "version"
     if source.is_file():
-        return source.read_text().strip()
+        return source.read_text(encoding="utf-8").strip()
     return metadata.version("softseg-bids")
 
 

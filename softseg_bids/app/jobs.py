@@ -122,8 +122,11 @@ def _dump(job: ScanJob | SessionJob) -> str:
 
 
 def stamp(path: Path | None) -> str:
-    """Size and time of a file, which change when it is edited; empty if there is none."""
+    """Size and times of a file, which change when it is edited; empty if there is none.
+
+    A file restored with its old time has at least a new time of change, which nobody can set.
+    """
     if path is None or not path.exists():
         return ""
     status = path.stat()
-    return f"{status.st_size}:{status.st_mtime_ns}"
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"

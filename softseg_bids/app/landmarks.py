@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 
 # Values a disc label may have: discs, pontomedullary groove and junction, conus.
 DISC_VALUES = frozenset([*range(1, 26), 49, 50, 60])
+MOST_LABELS = 100  # a file with more values is an image, not labels
+NO_LABEL = 10**6  # stands for them
 FARTHEST_LABEL_MM = 30.0  # from the centreline; a disc's posterior tip lies 5 to 15 mm away
 APART_FLAGGED_MM = 3.0
 APART_REFUSED_MM = 6.0
@@ -113,9 +115,12 @@ def place(track: Track, axis: Axis) -> Placement:
 
 
 def disc_points(labels: Volume) -> dict[int, Floats]:
-    """Centre of each label value of a volume, in scanner mm."""
+    """Centre of each label value of a volume, in scanner mm; of a file with too many, that of NO_LABEL."""
     indices = np.argwhere(labels.array > 0.5)
-    values = np.rint(labels.array[tuple(indices.T)]).astype(int)
+    # Clipped, because whole numbers end where floating ones do not.
+    values = np.rint(labels.array[tuple(indices.T)].clip(max=NO_LABEL)).astype(int)
+    if len(np.unique(values)) > MOST_LABELS:
+        return {NO_LABEL: labels.grid.to_world(indices.astype(float).mean(axis=0))}
     return {
         int(value): labels.grid.to_world(indices[values == value].astype(float).mean(axis=0))
         for value in np.unique(values)
@@ -143,7 +148,7 @@ def usable_discs(points: Mapping[int, Floats], grid: Grid, axis: Axis) -> tuple[
         index = grid.to_index(point)
         position, distance = (float(found[0]) for found in axis.positions(point))
         if value not in DISC_VALUES:
-            problems.append(f"label {value} is no disc")
+            problems.append(f"label {value} is no disc" if value < NO_LABEL else "it is an image, not labels")
         elif (index < -0.5).any() or (index > np.array(grid.shape) - 0.5).any():
             problems.append(f"label {value} lies outside the image")
         elif distance > FARTHEST_LABEL_MM:

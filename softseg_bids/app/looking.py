@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.settings import Settings
 from softseg_bids.app.validation import validate
@@ -37,6 +39,12 @@ def look(settings: Settings) -> Dataset:
         raise Stop(Exit.NOTHING_SELECTED, str(error)) from error
     except NoInput as error:
         raise Stop(Exit.NO_INPUT, str(error)) from error
+    except OSError as error:
+        place = error.filename or settings.bids
+        raise Stop(
+            Exit.NO_INPUT,
+            f"{place}: cannot be read ({error.strerror}); change its permissions, or leave it out",
+        ) from error
 
 
 def show(dataset: Dataset) -> None:
@@ -44,4 +52,7 @@ def show(dataset: Dataset) -> None:
     rows = plan(dataset.root, dataset.scans, dataset.left_out)
     widths = {name: max([len(name), *(len(row[name]) for row in rows)]) for name in PLAN_COLUMNS}
     for row in [dict(zip(PLAN_COLUMNS, PLAN_COLUMNS, strict=True)), *rows]:
-        print("  ".join(row[name].ljust(widths[name]) for name in PLAN_COLUMNS).rstrip())
+        line = "  ".join(row[name].ljust(widths[name]) for name in PLAN_COLUMNS).rstrip()
+        # A name may hold what the terminal's encoding does not.
+        encoding = sys.stdout.encoding or "utf-8"
+        print(line.encode(encoding, "backslashreplace").decode(encoding))

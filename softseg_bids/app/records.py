@@ -37,6 +37,8 @@ class Record:
         Canonical slices that a correction changed.
     line : dict or None
         The centreline as JSON (frame mm), None where there is no cord.
+    shape, affine : list
+        The image's stored grid: it may be gone when its session is measured.
     """
 
     job: ScanJob
@@ -47,11 +49,18 @@ class Record:
     mask_source: str
     edited: list[int]
     line: dict[str, Any] | None
+    shape: list[int]
+    affine: list[list[float]]
 
     def write(self, path: Path) -> Path:
         """Write the record as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), default=str, sort_keys=True))
+        path.write_text(json.dumps(dataclasses.asdict(self), default=str, sort_keys=True), encoding="utf-8")
         return path
+
+    @property
+    def grid(self) -> Grid:
+        """The image's stored grid."""
+        return Grid((self.shape[0], self.shape[1], self.shape[2]), np.array(self.affine))
 
     @property
     def centreline(self) -> Centreline:
@@ -69,7 +78,7 @@ class Record:
 
 def read_record(path: Path) -> Record:
     """A record from its file."""
-    fields = json.loads(path.read_text())
+    fields = json.loads(path.read_text(encoding="utf-8"))
     job = fields["job"]
     fields["job"] = ScanJob(**dict(job, scan=scan_from(job["scan"])))
     return Record(**fields)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from softseg_bids.bids import derivatives
+from softseg_bids.image.volume import DataError
 
 
 def session_tables(out: Path, participant: str = "*") -> list[Path]:
@@ -20,6 +21,18 @@ def session_tables(out: Path, participant: str = "*") -> list[Path]:
 
 
 def session_facts(table: Path) -> dict[str, Any]:
-    """What the JSON of a joined table says about its session."""
-    facts: dict[str, Any] = json.loads(derivatives.sidecar(table).read_text())["Session"]
+    """What the JSON of a joined table says about its session.
+
+    Raises
+    ------
+    DataError
+        If it is not there, or says nothing about it.
+    """
+    path = derivatives.sidecar(table)
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["Session"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{path}: cannot be used ({error}); run the participant level again for its participant"
+        ) from error
     return facts

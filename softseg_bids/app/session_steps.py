@@ -24,7 +24,7 @@ from softseg_bids.app.tables import SliceTable, slice_table
 from softseg_bids.bids import derivatives
 from softseg_bids.core.levels import common_extent
 from softseg_bids.image.grid import Grid, canonical, like_stored
-from softseg_bids.image.volume import DataError, Volume, read_grid, read_volume
+from softseg_bids.image.volume import DataError, Volume, read_volume
 
 
 class Labelled(NamedTuple):
@@ -75,7 +75,7 @@ def label(records: list[Path], stamps: list[str], folder: Path) -> Labelled:
     notes: dict[str, list[str]] = {}
     images = {}
     for key, record in measured.items():
-        stored = read_grid(Path(record.image))
+        stored = record.grid
         discs, notes[key] = _discs(record)
         images[key] = Traced(canonical_grid(stored), stored, record.centreline, discs)
     axis, alignments = align(images, _loose_labels(records)) if images else ("", {})
@@ -97,7 +97,7 @@ def measure(records: list[Path], labels: Path, folder: Path) -> Measured:
     alignments = read_alignments(labels)
     tables = {}
     for key, record in _measured(records).items():
-        stored = read_grid(Path(record.image))
+        stored = record.grid
         soft, grid = to_canonical(load_soft(Path(record.soft)), stored)
         tables[key] = slice_table(soft, stored, grid, record, alignments[key])
     return Measured(_write(folder / "slices.json", {key: table.as_json() for key, table in tables.items()}))
@@ -127,14 +127,14 @@ def summarise(records: list[Path], labels: Path, slices: Path, job: str, folder:
         key = record.job.scan.key
         if record.status == "no_cord":
             joined.append(rows.empty_row(record, session))
-            cards.append(rows.card(record, canonical_grid(read_grid(Path(record.image))), None, None))
+            cards.append(rows.card(record, canonical_grid(record.grid), None, None))
             outputs += _forget(record)
             continue
         alignment, table = alignments[key], tables[key]
         regions = rows.region_rows(record, session, alignment, table, common)
         outputs += _write_image(record, alignment, table, regions)
         joined += regions
-        cards.append(rows.card(record, canonical_grid(read_grid(Path(record.image))), alignment, table))
+        cards.append(rows.card(record, canonical_grid(record.grid), alignment, table))
     facts = rows.session_facts(session, cards, common)
     path = Path(session.outputs["table"])
     derivatives.write_table(path, joined, columns=LONG, extra={"Session": facts})
@@ -151,21 +151,33 @@ def draw(records: list[Path], labels: Path, slices: Path, regions: Path, job: st
         Of the session's scans, from :func:`label`, :func:`measure` and :func:`summarise`.
     job : str
         The :class:`~softseg_bids.app.jobs.SessionJob` as JSON.
+
+    Raises
+    ------
+    DataError
+        If an image can no longer be read; the figures of all others are there.
     """
     session = SessionJob.from_json(job)
     alignments, tables = read_alignments(labels), read_tables(slices)
     outputs: list[str] = []
+    lost: list[DataError] = []
     for record in [read_record(path) for path in records]:
         key = record.job.scan.key
-        volume = read_volume(Path(record.image))
+        try:
+            volume = read_volume(Path(record.image))
+        except DataError as error:
+            lost.append(error)
+            continue
         outputs += draw_image(record, volume, alignments.get(key), tables.get(key))
     if tables:
-        content = json.loads(regions.read_text())
+        content = json.loads(regions.read_text(encoding="utf-8"))
         scans = {record.job.scan.key: record.job.scan for record in _measured(records).values()}
         shown = {key: table for key, table in tables.items() if alignments[key].shares}
         path = Path(session.outputs["curves"])
         draw_curves(path, {key: (scans[key], table) for key, table in shown.items()}, content["rows"])
         outputs.append(str(path))
+    if lost:
+        raise DataError("; ".join(map(str, lost)))
     return Drawn(_write(folder / "figures.json", outputs), outputs)
 
 
@@ -192,7 +204,7 @@ def canonical_grid(grid: Grid) -> Grid:
 def read_alignments(path: Path) -> dict[str, Alignment]:
     """What :func:`label` found, by image."""
     found = {}
-    for key, fields in json.loads(path.read_text())["images"].items():
+    for key, fields in json.loads(path.read_text(encoding="utf-8"))["images"].items():
         for name in ("discs", "disc_points_mm"):
             fields[name] = {int(value): content for value, content in fields[name].items()}
         found[key] = Alignment(**fields)
@@ -201,7 +213,10 @@ def read_alignments(path: Path) -> dict[str, Alignment]:
 
 def read_tables(path: Path) -> dict[str, SliceTable]:
     """The per-slice tables of :func:`measure`, by image."""
-    return {key: SliceTable.from_json(fields) for key, fields in json.loads(path.read_text()).items()}
+    return {
+        key: SliceTable.from_json(fields)
+        for key, fields in json.loads(path.read_text(encoding="utf-8")).items()
+    }
 
 
 def _measured(records: list[Path]) -> dict[str, Record]:
@@ -213,7 +228,7 @@ def _loose_labels(records: list[Path]) -> list[Labels]:
     """Labels of the images in which no cord was found."""
     without = [record for record in map(read_record, records) if record.status == "no_cord"]
     found = [(_discs(record)[0], record) for record in without]
-    return [Labels(discs, read_grid(Path(record.image))) for discs, record in found if discs is not None]
+    return [Labels(discs, record.grid) for discs, record in found if discs is not None]
 
 
 def _discs(record: Record) -> tuple[Volume | None, list[str]]:
@@ -238,13 +253,14 @@ def _write_image(
     if not alignment.discs:
         derivatives.remove(path)
         return written
-    volume = read_grid(Path(record.image))
+    volume = record.grid
     soft, _ = to_canonical(load_soft(Path(record.soft)), volume)
     levels = np.zeros(soft.shape, dtype=np.uint8)
     levels[:, :, table.slices] = np.nan_to_num(np.floor(table.level)).astype(np.uint8)
     image = like_stored(np.where(soft >= 0.5, levels, 0).astype(np.uint8), volume)
     remarks = record.job.remarks(record.checksum) | {"LevelsSource": alignment.levels_source}
-    derivatives.write_mask(path, image, volume, Path(record.image), "levels", remarks)
+    # Not like the image itself, which may be gone; the mask has its codes.
+    derivatives.write_mask(path, image, volume, Path(outputs["probseg"]), "levels", remarks)
     return [*written, str(path)]
 
 
@@ -256,5 +272,5 @@ def _forget(record: Record) -> list[str]:
 
 
 def _write(path: Path, content: Any) -> Path:
-    path.write_text(json.dumps(content, sort_keys=True))
+    path.write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
     return path

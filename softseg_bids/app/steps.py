@@ -6,6 +6,7 @@ image's stored grid, because an empty mask (no cord) is a result here and no err
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from functools import lru_cache
@@ -28,12 +29,22 @@ from softseg_bids.app.records import (
     to_canonical,
     to_stored,
 )
+from softseg_bids.app.resources import GIB, usable_memory_gb
 from softseg_bids.bids import derivatives
 from softseg_bids.core.cord import keep_cord
 from softseg_bids.core.cord import trace as trace_line
 from softseg_bids.core.correction import merge
 from softseg_bids.image.grid import Array, Grid, canonical, like_stored
-from softseg_bids.image.volume import DataError, Volume, read_grid, read_series, read_volume, write_volume
+from softseg_bids.image.volume import (
+    DataError,
+    Volume,
+    check_file,
+    read_grid,
+    read_series,
+    read_volume,
+    reading_bytes,
+    write_volume,
+)
 
 THRESHOLD = 0.5
 # Header rounding between an image and its mask; a tenth of the smallest voxel in use.
@@ -89,6 +100,7 @@ def conform(sources: list[str], stamps: list[str], combine: str, bval: str, fold
         If a file is no sane image, or its volumes cannot be combined.
     """
     paths = [Path(source) for source in sources]
+    check_memory(paths)
     checksum = digest([*paths, *([Path(bval)] if bval else [])])
     series = [read_series(path) for path in paths]
     first = series[0]
@@ -110,6 +122,23 @@ def conform(sources: list[str], stamps: list[str], combine: str, bval: str, fold
     return Conformed(str(combined), checksum)
 
 
+def check_memory(paths: list[Path]) -> None:
+    """Refuse, by their headers, images that do not fit into memory.
+
+    Raises
+    ------
+    DataError
+        If there is less memory than reading them takes.
+    """
+    needed_gb = sum(reading_bytes(path) for path in paths) / GIB
+    there_gb = usable_memory_gb()
+    if needed_gb > there_gb:
+        raise DataError(
+            f"{paths[0]}: reading it takes {needed_gb:.1f} GiB of memory, and there are {there_gb:.1f}; "
+            "crop it, or give the run more memory"
+        )
+
+
 def diffusion_mean(path: Path, stack: Array, grid: Grid, bval: str) -> Array:
     """Mean of the diffusion-weighted volumes of a series, aligned slice by slice.
 
@@ -121,7 +150,9 @@ def diffusion_mean(path: Path, stack: Array, grid: Grid, bval: str) -> Array:
     if not bval:
         raise DataError(f"{path}: has {stack.shape[-1]} volumes but no .bval file; add it beside the image")
     try:
-        bvals = np.array([float(word) for word in Path(bval).read_text().split()])
+        bvals = np.array(
+            [float(word) for word in Path(bval).read_text(encoding="utf-8", errors="replace").split()]
+        )
     except (OSError, ValueError) as error:
         raise DataError(f"{bval}: cannot be read as b-values ({error}); write one number a volume") from error
     if len(bvals) != stack.shape[-1]:
@@ -178,8 +209,8 @@ def stored_soft(candidates: list[Path], checksum: str, model_hash: str) -> Array
     for path in candidates:
         sidecar = derivatives.sidecar(path)
         try:
-            facts = json.loads(sidecar.read_text())
-        except (OSError, ValueError):
+            facts = json.loads(sidecar.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             continue
         wanted = {
             "SourceChecksum": checksum,
@@ -187,8 +218,9 @@ def stored_soft(candidates: list[Path], checksum: str, model_hash: str) -> Array
             "CodeHash": code_digest(),
             "MaskSource": "model",
         }
-        if all(facts.get(name) == value for name, value in wanted.items()) and path.is_file():
-            return read_volume(path).array
+        if isinstance(facts, dict) and all(facts.get(name) == value for name, value in wanted.items()):
+            with contextlib.suppress(DataError):  # damaged since: it is made again
+                return read_volume(path).array
     return None
 
 
@@ -219,7 +251,7 @@ def trace(image: str, soft: Path, corrected: str, stamp: str, folder: Path) -> T
     line = trace_line(values, grid.spacing_mm)
     facts["line"] = None if line is None else line_as_json(line)
     out = folder / "line.json"
-    out.write_text(json.dumps(facts))
+    out.write_text(json.dumps(facts), encoding="utf-8")
     return Traced(save_soft(folder / "soft.npz", to_stored(values, stored)), out)
 
 
@@ -250,7 +282,7 @@ def save(
         The :class:`~softseg_bids.app.jobs.ScanJob` as JSON.
     """
     work = ScanJob.from_json(job)
-    found = json.loads(line.read_text())
+    found = json.loads(line.read_text(encoding="utf-8"))
     grid = read_grid(Path(image))
     remarks = work.remarks(checksum)
     merged = remarks | {"MaskSource": found["mask_source"]}
@@ -279,6 +311,8 @@ def save(
         mask_source=found["mask_source"],
         edited=found["edited"],
         line=found["line"],
+        shape=list(grid.shape),
+        affine=grid.affine.tolist(),
     )
     return Saved(record.write(folder / "record.json"), [work.outputs[product] for product in wanted])
 
@@ -293,6 +327,7 @@ def digest(paths: list[Path]) -> str:
     """
     total = hashlib.sha256()
     for path in paths:
+        check_file(path)
         try:
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())

@@ -126,7 +126,7 @@ def page_workflow(pages: Mapping[str, dict[str, Any]], base: Path) -> Workflow:
 
 def label_files(records: Iterable[Path]) -> list[Path]:
     """The disc label files that records name."""
-    scans = [json.loads(path.read_text())["job"]["scan"] for path in records]
+    scans = [json.loads(path.read_text(encoding="utf-8"))["job"]["scan"] for path in records]
     return [Path(scan["discs"]) for scan in scans if scan["discs"]]
 
 
@@ -152,6 +152,8 @@ def _add(workflow: Workflow, chain: Workflow, base: Path) -> None:
     """Add a unit; what an earlier run computed but somebody removed since is computed again."""
     for node in chain._graph.nodes():
         listing = base / chain.name / node.name / interfaces.FILES
-        if listing.is_file() and not all(Path(path).exists() for path in json.loads(listing.read_text())):
+        if listing.is_file() and not all(
+            Path(path).exists() for path in json.loads(listing.read_text(encoding="utf-8"))
+        ):
             node.overwrite = True
     workflow.add_nodes([chain])

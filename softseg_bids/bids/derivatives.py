@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ NAME = "softseg"
 BIDS_VERSION = "1.11.1"
 THRESHOLD = 0.5
 SIGNIFICANT_DIGITS = 6
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # The validator knows none of these names (the text of BIDS asks to keep the sources' entities).
 # No trailing slashes: `figures/` would match nothing.
@@ -110,8 +112,6 @@ def write_mask(
         Further facts for the sidecar: ``Sources`` (see :func:`sources`), model, versions.
     """
     made = PRODUCTS[product]
-    fractions = made.suffix == "probseg"
-    write_volume(path, array.astype(np.float32 if fractions else np.uint8), grid, like)
     facts: dict[str, Any] = {"Description": made.description, "Manual": False}
     if made.kind:
         facts["Type"] = made.kind
@@ -119,7 +119,13 @@ def write_mask(
         facts["Threshold"] = THRESHOLD
     if extra.get("Sources"):
         facts["SpatialReference"] = extra["Sources"][0]
-    write_json(sidecar(path), facts | dict(extra))
+    text = json_text(facts | dict(extra))
+    # The sidecar vouches for the image: it is gone while another image takes the place of its own.
+    if not _holds(sidecar(path), text.encode()):
+        sidecar(path).unlink(missing_ok=True)
+    fractions = made.suffix == "probseg"
+    write_volume(path, array.astype(np.float32 if fractions else np.uint8), grid, like)
+    write_text(sidecar(path), text)
 
 
 def sources(scan: Scan) -> list[str]:
@@ -187,7 +193,7 @@ def cell(value: Any) -> str:
         return f"{float(value) + 0.0:.{SIGNIFICANT_DIGITS}g}" if math.isfinite(value) else "n/a"
     if isinstance(value, Iterable) and not isinstance(value, str):
         value = ";".join(cell(each) for each in value)
-    return " ".join(str(value).split()) or "n/a"
+    return " ".join(_CONTROL.sub(" ", str(value)).split()) or "n/a"
 
 
 def write_description(
@@ -247,16 +253,25 @@ def write_description(
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write an object as JSON; numpy values and paths become plain ones."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
+    write_text(path, json_text(content))
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """An object as indented JSON; numpy values and paths become plain ones."""
+    return json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
     """Write text (UTF-8), unless the file holds it already."""
-    data = text.encode()
-    if path.is_file() and path.read_bytes() == data:
+    data = text.encode(errors="backslashreplace")  # names of files need not be text
+    if _holds(path, data):
         return
     with written_aside(path) as aside:
         aside.write_bytes(data)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def remove(path: Path) -> None:

@@ -7,6 +7,7 @@ user's selection, drop what is not there, then settle what several files of one 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from softseg_bids.bids.derivatives import mask_name
 from softseg_bids.bids.filters import FilterError, check_filters, groups_of, read_filters
 from softseg_bids.bids.index import EXTENSIONS, Index
 from softseg_bids.bids.labels import LabelFiles, checked_folder
-from softseg_bids.bids.names import Name, parse_name
+from softseg_bids.bids.names import Name, is_label, parse_name
 from softseg_bids.bids.series import as_diffusion, combination, is_diffusion_product
 from softseg_bids.bids.sidecars import Sidecars, read_json
 from softseg_bids.image.volume import DataError
@@ -68,8 +69,9 @@ def discover(root: Path, selection: Selection | None = None) -> Dataset:
     chosen = _chosen_participants(root, everyone, selection)
     walk = _Walk(root, selection, Index(root, chosen, everyone, selection.database_dir))
     scans, left_out = walk.scans()
+    left_out += [] if selection.participants else _strangers(root)
     for label in chosen:
-        left_out += _other_modalities(root, label)
+        left_out += [*_other_modalities(root, label), *_undecodable(root, label)]
     for settle in (prefer_means, prefer_corrected, refuse_collisions):
         scans, more = settle(scans)
         left_out += more
@@ -171,9 +173,31 @@ def _participants(root: Path) -> tuple[str, ...]:
         raise NoInput(f"{root}: there is no such folder; {_MOUNT_HINT}")
     with os.scandir(root) as entries:
         names = sorted(entry.name for entry in entries if entry.name.startswith("sub-") and entry.is_dir())
+    names = [name for name in names if is_label(name.removeprefix("sub-"))]
     if not names:
         raise NoInput(f"{root}: holds no participants (folders sub-*); {_MOUNT_HINT}")
     return tuple(name.removeprefix("sub-") for name in names)
+
+
+def _strangers(root: Path) -> list[LeftOut]:
+    """One entry for each folder that looks like a participant's but cannot be one."""
+    reason = "is no participant's folder: after sub- come letters and digits only"
+    folders = [path for path in root.glob("sub-*/") if not is_label(path.name.removeprefix("sub-"))]
+    return [LeftOut(path, reason, None, None) for path in sorted(folders)]
+
+
+def _undecodable(root: Path, participant: str) -> list[LeftOut]:
+    """Images whose names are no text, which no index can hold."""
+    home = root / f"sub-{participant}"
+    found = [path for pattern in ("*/*", "ses-*/*/*") for path in home.glob(pattern) if not _is_text(path)]
+    reason = "its name is not valid UTF-8: rename it"
+    return [
+        LeftOut(path, reason, participant, None) for path in sorted(found) if path.name.endswith(EXTENSIONS)
+    ]
+
+
+def _is_text(path: Path) -> bool:
+    return re.search("[\ud800-\udfff]", str(path)) is None
 
 
 def _chosen_participants(root: Path, everyone: tuple[str, ...], selection: Selection) -> tuple[str, ...]:
@@ -191,7 +215,13 @@ def _owner(relative: PurePosixPath) -> tuple[str, str | None]:
     """Participant and session of a file, from its folders."""
     participant = relative.parts[0].removeprefix("sub-")
     session = relative.parts[1] if len(relative.parts) > 2 else ""
-    return participant, session.removeprefix("ses-") if session.startswith("ses-") else None
+    return participant, _session_label(session)
+
+
+def _session_label(folder: str) -> str | None:
+    """The label in the name of a session's folder, None if it is none."""
+    label = folder.removeprefix("ses-")
+    return label if folder.startswith("ses-") and is_label(label) else None
 
 
 def _misplaced(name: Name, relative: PurePosixPath, participant: str, session: str | None) -> str | None:
@@ -223,7 +253,7 @@ def _other_modalities(root: Path, participant: str) -> list[LeftOut]:
     for folder in sorted([*home.glob("*/"), *home.glob("ses-*/*/")]):
         if folder.name in DATATYPES or folder.name.startswith("ses-"):
             continue
-        session = folder.parent.name.removeprefix("ses-") if folder.parent != home else None
+        session = _session_label(folder.parent.name)
         count = sum(path.name.endswith(EXTENSIONS) for path in folder.iterdir())
         if count:
             reason = f"{count} {folder.name} image(s): only anatomical and diffusion images are segmented"

@@ -91,6 +91,7 @@ def _ignored(participants: Iterable[str] | None) -> list[re.Pattern[str]]:
         re.compile(rf"^/(?!sub-{who})"),
         re.compile(rf"/(?:{_OTHER_DATATYPES})(?:/|$)"),
         re.compile(r"^(?!.*\.nii(?:\.gz)?$).*\.[^/]*$"),
+        re.compile("[\ud800-\udfff]"),  # bytes of a name that are no text; SQLite refuses them
     ]
 
 

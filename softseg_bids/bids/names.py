@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-_ENTITY = re.compile(r"^([a-zA-Z]+)-([a-zA-Z0-9+]+)$")
+_ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)")
+_LABEL = re.compile(r"[a-zA-Z0-9+]+")
 
 
 class Name(NamedTuple):
@@ -41,15 +42,20 @@ def parse_name(path: Path) -> Name:
     stray = []
     *leading, last = text.split("_")
     for part in leading:
-        found = _ENTITY.match(part)
+        found = _ENTITY.fullmatch(part)
         if found and found.group(1) not in entities:
             entities[found.group(1)] = found.group(2)
         else:
             stray.append(part)
-    if found := _ENTITY.match(last):
+    if found := _ENTITY.fullmatch(last):
         entities.setdefault(found.group(1), found.group(2))
         last = ""
     return Name(text, entities, last, tuple(stray))
+
+
+def is_label(text: str) -> bool:
+    """Whether a text may be the label of a participant, session or other entity."""
+    return _LABEL.fullmatch(text) is not None
 
 
 def bare(path: Path) -> str:

@@ -6,8 +6,12 @@ row that is too short must never end a run.
 
 from __future__ import annotations
 
+import codecs
 import logging
+import os
 from pathlib import Path
+
+from softseg_bids.image.volume import DataError, check_file
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +30,8 @@ def read_rows(path: Path) -> list[Row]:
     Parameters
     ----------
     path : Path
-        UTF-8 (with or without a byte-order mark) or Latin-1, any line ends. A file that does
-        not exist or cannot be read gives no rows.
+        UTF-8 (with or without a byte-order mark), UTF-16 as spreadsheets write it, or Latin-1; any
+        line ends. A file that does not exist or cannot be read gives no rows.
     """
     text = _read_text(path)
     lines = [line for line in text.splitlines() if line.strip()]
@@ -59,14 +63,16 @@ def _value(cell: str) -> str | None:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return ""
-    except OSError as error:
+    try:
+        check_file(path)
+        raw = path.read_bytes()
+    except (OSError, DataError) as error:
         logger.warning("%s: cannot be read (%s); it is ignored", path, error)
         return ""
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
         return raw.decode("latin-1")

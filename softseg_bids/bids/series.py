@@ -8,7 +8,7 @@ from pathlib import Path
 from softseg_bids.bids.contrasts import MULTI_ECHO
 from softseg_bids.bids.dataset import Combine
 from softseg_bids.bids.names import Name, bare
-from softseg_bids.image.volume import DataError, count_volumes
+from softseg_bids.image.volume import DataError, check_file, count_volumes
 
 # Volumes up to this b-value (s/mm^2) count as not diffusion-weighted.
 B_MIN = 200.0
@@ -66,5 +66,9 @@ def _has_volumes(path: Path) -> bool:
 
 
 def _numbers(path: Path) -> list[float]:
-    words = re.findall(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", path.read_text(errors="replace"), re.IGNORECASE)
-    return [float(word) for word in words]
+    try:
+        check_file(path)
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, DataError):
+        return []
+    return [float(word) for word in re.findall(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", text, re.IGNORECASE)]

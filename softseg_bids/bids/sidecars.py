@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softseg_bids.bids.names import Name, parse_name
+from softseg_bids.image.volume import check_file
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +74,9 @@ class Sidecars:
 def read_json(path: Path) -> Metadata:
     """The object in a JSON file; {} with a warning that names it if it holds none."""
     try:
+        check_file(path)
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         logger.warning("%s: cannot be read as JSON (%s); it is ignored", path, error)
         return {}
     if not isinstance(content, dict):
