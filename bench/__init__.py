@@ -1,0 +1,1 @@
+"""Measurements of accuracy, speed and scale, run from the repository (`make bench`); never installed."""
