@@ -32,7 +32,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 }
 # A library has one address.
 ADDRESSES = {
-    "nipype": {"app/interfaces.py", "app/workflow.py", "app/engine.py"},
+    "nipype": {
+        "app/interfaces.py",
+        "app/workflow.py",
+        "app/engine.py",
+        "app/plugins.py",
+        "app/batch.py",
+    },
     "pandas": {"app/group*.py", "app/exclusions.py", "stats/*.py", "training/evaluate.py"},
     "yaml": {"app/engine.py", "app/exclusions.py"},
 }

@@ -3,6 +3,9 @@
 Node failures never end a pass. A worker that is killed (most often for memory) breaks
 nipype's pool of processes; the pass is then resumed with one process, which also tells which
 unit it was. A step that runs out of memory by itself gets a second chance in the same way.
+
+nipype looks at all nodes of a workflow each time one ends, and keeps all in memory. So a pass is run
+in batches of units: a thousand participants cost no more memory, and no more time each, than ten.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from nipype import config
 from nipype.pipeline import plugins
 from nipype.pipeline.engine import Workflow
 
+from softseg_bids.app.batch import ask_for_resources, check_plugin, is_batch_system
 from softseg_bids.app.failures import KILLED, explain, unwritable_error
 from softseg_bids.app.interfaces import FAILURE
 from softseg_bids.app.plugins import InOrder, Several
@@ -27,6 +31,11 @@ from softseg_bids.app.settings import Settings
 from softseg_bids.image.volume import DataError
 
 POLL_S = 0.1
+# Units of one workflow: enough that no process waits long for the last ones, and few enough that
+# looking at all their nodes takes milliseconds. Batch systems plan better the more they are given.
+LEAST_UNITS = 64
+UNITS_A_PROCESS = 16
+UNITS_OF_JOBS = 512
 
 
 class Engine(NamedTuple):
@@ -75,7 +84,7 @@ def engine_of(settings: Settings) -> Engine:
     Raises
     ------
     DataError
-        If the plugin file is malformed or names no nipype plugin.
+        If the plugin file is malformed, or names a plugin that is not nipype's or cannot be followed.
     """
     if settings.plugin is None:
         return Engine("MultiProc" if settings.nprocs > 1 else "Linear", _multiproc(settings, settings.nprocs))
@@ -89,6 +98,7 @@ def engine_of(settings: Settings) -> Engine:
         raise DataError(
             f"{settings.plugin}: names no nipype plugin; write `plugin: SLURM` and `plugin_args: {{...}}`"
         )
+    check_plugin(name, settings.work)
     defaults = _multiproc(settings, settings.nprocs) if name == "MultiProc" else {}
     return Engine(name, defaults | arguments)
 
@@ -113,10 +123,35 @@ def run_pass(
         If nipype fails though no unit did.
     """
     engine = engine_of(settings)
+    while names := progress.in_state("waiting")[: units_at_once(engine)]:
+        _run_batch(names, assemble, engine, progress, settings, work, logs)
+        left = not set(names).isdisjoint(progress.in_state("waiting"))
+        if left or (settings.stop_on_first_crash and progress.in_state("failed")):
+            break
+    progress.close()
+
+
+def units_at_once(engine: Engine) -> int:
+    """How many units make one workflow."""
+    if is_batch_system(engine.plugin):
+        return UNITS_OF_JOBS
+    return max(LEAST_UNITS, UNITS_A_PROCESS * int(engine.arguments.get("n_procs", 1)))
+
+
+def _run_batch(
+    names: list[str],
+    assemble: Callable[[list[str]], Workflow],
+    engine: Engine,
+    progress: Progress,
+    settings: Settings,
+    work: Path,
+    logs: Path,
+) -> None:
+    """Run some units; the next batch begins with all processes again."""
     traces: dict[str, str] = {}
-    while names := progress.in_state("waiting"):
+    while waiting := [name for name in names if progress.units[name].state == "waiting"]:
         try:
-            _run(assemble(names), engine, progress, traces)
+            _run(assemble(waiting), engine, progress, traces, logs)
         except BrokenProcessPool:
             engine = _resume(engine, settings, progress)
             continue
@@ -126,13 +161,12 @@ def run_pass(
             if not progress.in_state("failed"):
                 raise
         _explain(progress, work, logs, traces)
-        if not _again(engine, progress):
+        if not _again(engine, progress, names):
             break
         engine = Engine("MultiProc", _multiproc(settings, 1))
-    progress.close()
 
 
-def _run(workflow: Workflow, engine: Engine, progress: Progress, traces: dict[str, str]) -> None:
+def _run(workflow: Workflow, engine: Engine, progress: Progress, traces: dict[str, str], logs: Path) -> None:
     """Run a workflow; ``traces`` gets the traceback of each step that failed, by its full name."""
 
     def follow(node: Any, status: str) -> None:
@@ -140,6 +174,8 @@ def _run(workflow: Workflow, engine: Engine, progress: Progress, traces: dict[st
         progress.event(name, step, status)
 
     arguments = engine.arguments | {"status_callback": follow}
+    if is_batch_system(engine.plugin):
+        arguments = ask_for_resources(workflow, engine.plugin, arguments, logs)
     if engine.plugin not in ("MultiProc", "Linear"):
         workflow.run(plugin=engine.plugin, plugin_args=arguments)
         return
@@ -167,9 +203,9 @@ def _resume(engine: Engine, settings: Settings, progress: Progress) -> Engine:
     return Engine("MultiProc", _multiproc(settings, 1))
 
 
-def _again(engine: Engine, progress: Progress) -> bool:
+def _again(engine: Engine, progress: Progress, names: list[str]) -> bool:
     """Whether units that ran out of memory beside others wait for a second chance alone."""
-    starved = [name for name in progress.in_state("failed") if progress.units[name].kind == "memory"]
+    starved = [name for name in names if progress.units[name].kind == "memory"]
     if engine.plugin != "MultiProc" or engine.arguments.get("n_procs") == 1 or not starved:
         return False
     for name in starved:

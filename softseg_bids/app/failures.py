@@ -15,6 +15,12 @@ KILLED = (
     "or fewer processes with --nprocs"
 )
 STARVED = "memory ran out; give the run more memory, fewer processes with --nprocs, or a smaller image"
+LOST = (
+    "its batch job ended without a result, most often because its memory or time ran out; ask for more in "
+    "the plugin file, and see the job's own log"
+)
+# What nipype says when a batch job has gone and left nothing behind.
+_NO_RESULT = "results file does not exist after"
 # Input is checked when it is read, so these tell of OUT or of the work folder.
 _UNWRITABLE = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
@@ -59,6 +65,8 @@ def explain(note: Mapping[str, Any] | None, trace: str, step: str) -> Failure:
     """
     if note is not None and note["for_user"]:
         return Failure(note["message"], "data")
+    if _NO_RESULT in trace:
+        return Failure(LOST, "killed")
     said = f"{note['kind']}: {note['message']}" if note is not None else ""
     told = said or trace
     if unwritten := unwritable(told):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from softseg_bids.app import workflow
+from softseg_bids.app.batch import remove_scripts
 from softseg_bids.app.engine import engine_of, run_pass
 from softseg_bids.app.identity import checkpoint, version
 from softseg_bids.app.jobs import ScanJob, SessionJob
@@ -264,6 +265,7 @@ def _clean(settings: Settings, **passes: Progress) -> None:
     for name, progress in passes.items():
         for unit in progress.units:
             shutil.rmtree(settings.work / name / unit, ignore_errors=True)
+        remove_scripts(settings.work / name, progress.units.keys())
 
 
 def _unit(key: str) -> str:
