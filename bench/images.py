@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from bench import strangers, truth
+from bench.template import template
 from bench.truth import Cord, Floats, Section
 from softseg_bids.image.grid import Grid
 from softseg_bids.synthesis.anatomy import INDEX, render
@@ -118,6 +119,8 @@ def make(spec: Spec) -> Case:
     """Draw, render and scan one image; the same every time."""
     if spec.kind == "noise":
         return _noise_phantom(spec)
+    if spec.kind == "template":
+        return _template(spec)
     if spec.kind in ("head", "head_with_cord"):
         return _head(spec)
     return _stranger(spec) if spec.kind == "stranger" else _familiar(spec)
@@ -204,20 +207,20 @@ def _noise_phantom(spec: Spec) -> Case:
         x, y = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape[:2]], indexing="ij")
         noise = noise + rng.uniform(4, 15) * (np.hypot(x, y) < rng.uniform(0.4, 0.9))[:, :, None]
     grid = Grid((shape[0], shape[1], shape[2]), np.diag([*spacing, 1.0]))
-    return Case(
-        spec,
-        noise.astype(np.float32),
-        grid,
-        "iso",
-        1.0,
-        float(spacing[0]),
-        0.0,
-        0.0,
-        [],
-        None,
-        None,
-        np.eye(3),
-    )
+    return _bare(spec, noise.astype(np.float32), grid)
+
+
+def _template(spec: Spec) -> Case:
+    volume = template()
+    if volume is None:
+        raise ValueError("the MNI152 template is not here: install nilearn")
+    return _bare(spec, volume.array, volume.grid)
+
+
+def _bare(spec: Spec, array: NDArray[np.float32], grid: Grid) -> Case:
+    """An image of nobody's cord."""
+    blur_mm = float(grid.spacing_mm[:2].mean())
+    return Case(spec, array, grid, "iso", 1.0, blur_mm, 0.0, 0.0, [], None, None, np.eye(3))
 
 
 def _case(

@@ -2,9 +2,9 @@
 
 Nothing but the scanner is shared with `softseg_bids.synthesis`. Sections are Fourier outlines and squared
 or pinched superellipses that change along the cord, the cord is striped, chequered or blotched, the canal
-is a rounded box, the vertebrae are boxes, what lies about is a mosaic of straight-edged cells with rods in it,
-textures have power-law spectra, and the signals follow no sequence. What makes it a spine is kept: a cord
-in fluid, in a canal, behind a column of blocks.
+is a rounded box, the vertebrae are boxes, what lies about is a mosaic of straight-edged cells with rods in
+it, textures have power-law spectra, and the signals follow no sequence. What makes it a spine is kept: a
+cord in fluid, in a canal, behind a column of blocks.
 """
 
 from __future__ import annotations

@@ -1,0 +1,226 @@
+"""From judged images to figures: each with what is wanted, what was reached, and whether that is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.judging import Judged, Row
+
+Floats = NDArray[np.float64]
+
+# Limits hold where CSF and cord differ by at least this many noise SD.
+CLEAR_CNR = 2.0
+# Trends are fitted over the middle nine tenths of what they are fitted against.
+MIDDLE = (5, 95)
+TRENDS = {
+    "noise": ("noise", lambda row: row["noise"]),
+    "blur": ("resolution across the cord", lambda row: row["blur_mm"]),
+    "cnr": ("contrast to noise (log)", lambda row: np.log(max(row["cnr"], 0.1))),
+    "step": ("CSF against cord, dark to bright", lambda row: np.clip(row["step"], -1.0, 1.5)),
+}  # type: dict[str, tuple[str, Callable[[Row], float]]]
+
+
+class Figure(NamedTuple):
+    """A line of the table. ``passed`` is None where nothing is asked."""
+
+    name: str
+    wanted: str
+    reached: str
+    passed: bool | None
+
+
+class Areas(NamedTuple):
+    """Relative error of CSA over some images, in per cent."""
+
+    n: int
+    bias: float
+    median: float
+    sd: float
+    slice_sd: float
+
+
+def clear(results: Sequence[Judged]) -> list[Judged]:
+    """Images in which the limits hold."""
+    return [one for one in results if one.image["cnr"] >= CLEAR_CNR]
+
+
+def faint(results: Sequence[Judged]) -> list[Judged]:
+    """The others: of them no limit is asked."""
+    return [one for one in results if one.image["cnr"] < CLEAR_CNR]
+
+
+def synthetic_figures(area_images: Sequence[Judged], others: Sequence[Judged]) -> list[Figure]:
+    """The table of the synthetic part.
+
+    Parameters
+    ----------
+    area_images : sequence of Judged
+        The images of the set, and the brain scans with some cord in view.
+    others : sequence of Judged
+        Heads above the cord and phantoms of noise.
+    """
+    chosen = clear(area_images)
+    all_areas = areas(chosen)
+    thin = [row["ap_mm"] - row["true_ap_mm"] for one in chosen for row in one.slices if _is_thin(row)]
+    missed, shown = (sum(one.image[key] for one in chosen) for key in ("n_missed", "n_slices"))
+    stray = [one for one in chosen if one.image["stray_mm"] > 0]
+    curve = reliability(chosen)
+    off, weighted = deviation(curve)
+    dices = [one.image["dice"] for one in chosen if np.isfinite(one.image["dice"])]
+    figures = [
+        Figure("Dice at 0.5, median (lowest tenth)", "–", f"{_median(dices):.3f} ({_low(dices):.3f})", None),
+        Figure("CSA bias", "≤ 1 %", f"{all_areas.bias:+.1f} %", abs(all_areas.bias) <= 1.0),
+        *[_trend_figure(name, chosen) for name in TRENDS],
+        *[
+            _spread_figure(f"SD of CSA, {label}", limit, chosen, group)
+            for label, limit, group in (
+                ("1 mm", 3.0, "iso 1 mm"),
+                ("5 mm slices", 5.0, "axial 5 mm"),
+            )
+        ],
+        _slope_figure(chosen),
+        Figure("reliability, largest deviation of a bin", "≤ 0.03", f"{off:.3f}", off <= 0.03),
+        Figure("reliability, mean deviation by voxels", "–", f"{weighted:.4f}", None),
+        Figure(
+            "AP diameter bias at 2.5 to 5 mm",
+            "≤ 0.2 mm",
+            f"{np.mean(thin):+.2f} mm ({len(thin)} slices)" if thin else "no slice",
+            bool(thin) and abs(float(np.mean(thin))) <= 0.2,
+        ),
+        Figure(
+            "slices without the cord they show",
+            "≤ 0.5 %",
+            f"{100 * missed / max(shown, 1):.2f} % of {shown}",
+            missed <= 0.005 * shown,
+        ),
+        Figure("images with cord > 10 mm off the true one", "0", f"{len(stray)} of {len(chosen)}", not stray),
+    ]
+    for kind, label in (
+        ("head", "synthetic heads without cord"),
+        ("template", "the MNI152 template"),
+        ("noise", "phantoms of noise"),
+    ):
+        asked = [one for one in others if one.image["kind"] == kind]
+        wrong = [one for one in asked if one.image["found_mm"] > 0]
+        text = f"{len(wrong)} of {len(asked)}" if asked else "not run"
+        figures.append(Figure(f"cord found in {label}", "0", text, not wrong if asked else None))
+    return figures
+
+
+def median_dice(results: Sequence[Judged]) -> float:
+    """Median Dice of the images that have one."""
+    return _median([one.image["dice"] for one in results if np.isfinite(one.image["dice"])])
+
+
+def areas(results: Sequence[Judged]) -> Areas:
+    """Relative errors of image means; and their SD slice by slice, over all slices."""
+    errors = np.array([relative_error(one.image) for one in results])
+    errors = errors[np.isfinite(errors)]
+    per_slice = [relative_error(row) for one in results for row in one.slices if row["used"]]
+    if len(errors) < 2:
+        return Areas(len(errors), *[float(errors.mean()) if len(errors) else np.nan] * 2, np.nan, np.nan)
+    return Areas(
+        len(errors), float(errors.mean()), float(np.median(errors)),
+        float(errors.std(ddof=1)), float(np.std(per_slice, ddof=1)),
+    )  # fmt: skip
+
+
+def relative_error(row: Row) -> float:
+    """Measured minus true area over the true one, in per cent."""
+    return 100 * (row["area_mm2"] / row["true_mm2"] - 1) if row["true_mm2"] > 0 else float("nan")
+
+
+def slope(results: Sequence[Judged]) -> tuple[float, float, float]:
+    """Least-squares line of measured on true mean area: slope, its standard error, intercept (mm2)."""
+    pairs = np.array([(one.image["true_mm2"], one.image["area_mm2"]) for one in results])
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    if len(pairs) < 3:
+        return float("nan"), float("nan"), float("nan")
+    (rise, start), covariance = np.polyfit(*pairs.T, 1, cov=True)
+    return float(rise), float(np.sqrt(covariance[0, 0])), float(start)
+
+
+def trend(results: Sequence[Judged], of: Callable[[Row], float]) -> tuple[float, float]:
+    """Change of the CSA error (per cent) along a straight line over the middle of a range, and its SE."""
+    rows = [one.image for one in results if np.isfinite(relative_error(one.image))]
+    if len(rows) < 4:
+        return float("nan"), float("nan")
+    x, y = np.array([of(row) for row in rows]), np.array([relative_error(row) for row in rows])
+    low, high = np.percentile(x, MIDDLE)
+    if high <= low:
+        return float("nan"), float("nan")
+    (rise, _), covariance = np.polyfit(x, y, 1, cov=True)
+    return float(rise * (high - low)), float(np.sqrt(covariance[0, 0]) * (high - low))
+
+
+def reliability(results: Sequence[Judged]) -> Floats:
+    """Ten bins of predicted fraction: voxels, mean predicted, mean true; every image weighs its voxels."""
+    total = np.sum([one.bins for one in results], axis=0) if results else np.zeros((10, 3))
+    count = np.maximum(total[:, :1], 1)
+    return np.concatenate([total[:, :1], total[:, 1:] / count], axis=1)
+
+
+def deviation(curve: Floats) -> tuple[float, float]:
+    """Largest difference of predicted and true over the bins, and its mean weighted by voxels."""
+    off = np.abs(curve[:, 1] - curve[:, 2])
+    return float(off[curve[:, 0] > 0].max(initial=0)), float(
+        (off * curve[:, 0]).sum() / max(curve[:, 0].sum(), 1)
+    )
+
+
+def breakdown(results: Sequence[Judged], key: str) -> list[tuple[str, int, float, Areas, float, int]]:
+    """For each value of a column: images, median Dice, errors of CSA, missed slices (per cent), strays."""
+    rows = []
+    for value in sorted({str(one.image[key]) for one in results}):
+        group = [one for one in results if str(one.image[key]) == value]
+        missed, shown = (sum(one.image[name] for one in group) for name in ("n_missed", "n_slices"))
+        strays = sum(one.image["stray_mm"] > 0 for one in group)
+        rows.append(
+            (value, len(group), median_dice(group), areas(group), 100 * missed / max(shown, 1), strays)
+        )
+    return rows
+
+
+def _trend_figure(name: str, results: Sequence[Judged]) -> Figure:
+    label, of = TRENDS[name]
+    change, error = trend(results, of)
+    return Figure(
+        f"trend of CSA bias over {label}", "≤ 1 %", f"{change:+.1f} ± {error:.1f} %", abs(change) <= 1.0
+    )
+
+
+def _spread_figure(label: str, limit: float, results: Sequence[Judged], resolution: str) -> Figure:
+    found = areas([one for one in results if one.image["resolution"] == resolution])
+    text = f"{found.sd:.1f} % (slices {found.slice_sd:.1f} %; bias {found.bias:+.1f} %; {found.n} images)"
+    return Figure(label, f"≤ {limit:g} %", text, found.sd <= limit)
+
+
+def _slope_figure(results: Sequence[Judged]) -> Figure:
+    rise, error, start = slope(results)
+    text = f"{rise:.3f} ± {error:.3f} (intercept {start:+.1f} mm²)"
+    return Figure("slope of measured on true area", "0.97 to 1.03", text, 0.97 <= rise <= 1.03)
+
+
+def _is_thin(row: Row) -> bool:
+    return bool(row["used"] and np.isfinite(row["ap_mm"]) and 2.5 <= row["true_ap_mm"] <= 5.0)
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _low(values: Sequence[float]) -> float:
+    return float(np.quantile(values, 0.1)) if len(values) else float("nan")
+
+
+def worst(results: Sequence[Judged], count: int) -> list[dict[str, Any]]:
+    """The images with the largest errors of area, to be looked at."""
+    ranked = sorted(
+        (one.image for one in results if np.isfinite(relative_error(one.image))),
+        key=lambda row: -abs(relative_error(row)),
+    )
+    return ranked[:count]
