@@ -3,6 +3,8 @@
 # make lint    check the code only
 # make docs    the documentation site, in build/site
 # make scale   measure a dataset of 267 participants; writes into docs/benchmark.md (an hour)
+# make bench   measure accuracy, speed and memory; REAL=FOLDER adds real scans; writes into docs/benchmark.md
+# make losses  train under several losses and compare them; writes into docs/benchmark.md (hours)
 # make clean   remove what these made
 #
 # All work in .venv, made from constraints.txt. PYTHON names the interpreter (3.11 or newer).
@@ -14,7 +16,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs scale clean
+.PHONY: help demo test lint docs scale bench losses clean
 
 PYTHON ?= python3
 TORCH := torch==2.13.0
@@ -64,6 +66,20 @@ lint: $(READY)
 docs: $(READY)
 	@$(BIN)/mkdocs --version >/dev/null 2>&1 || $(PIP) --editable '.[docs]'
 	$(BIN)/mkdocs build --strict
+
+# What is only compared with: the published network, and nilearn for the MNI152 template in its package.
+# Without their dependencies, which neither needs for that; where they are not to be had, the parts are skipped.
+BEYOND := dynamic-network-architectures==0.4.4 nilearn==0.14.1
+REAL ?=
+bench: $(READY)
+	@$(BIN)/python -c 'import sys; from importlib.util import find_spec as f; \
+	    sys.exit(not (f("nilearn") and f("dynamic_network_architectures")))' \
+	  || $(BIN)/pip --disable-pip-version-check install --quiet --no-deps $(BEYOND) \
+	  || echo "make bench: without $(BEYOND); what needs them is skipped" >&2
+	$(BIN)/python -m bench.accuracy --write $(if $(REAL),--real "$(REAL)")
+
+losses: $(READY)
+	$(BIN)/python -m bench.losses --write
 
 scale: $(READY)
 	$(BIN)/python -m bench.scale --write docs/benchmark.md
