@@ -114,7 +114,7 @@ class Fit:
         return self._model.jackknife(self._theta, self.coefficients, clusters)
 
 
-def fit(outcome: Floats, design: Floats, terms: Sequence[Random] = ()) -> Fit:
+def fit(outcome: NDArray[np.floating], design: NDArray[np.floating], terms: Sequence[Random] = ()) -> Fit:
     """Fit by restricted maximum likelihood.
 
     Parameters

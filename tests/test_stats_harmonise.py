@@ -1,0 +1,182 @@
+"""ComBat against the numbers of other programs, and who may be harmonised at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from softseg_bids.stats.combat import combat
+from softseg_bids.stats.harmonise import batch_names, harmonise
+
+DATA = {
+    name: array.astype(float)
+    for name, array in np.load(Path(__file__).parent / "data" / "combat.npz").items()
+}
+BATCH = DATA["batch"].astype(np.intp)
+REGIONS = [f"vert-C{n}" for n in range(1, 8)]
+
+
+class TestNumbersOfOthers:
+    """Simulated areas through sva, neuroCombat and longcombat-py."""
+
+    def test_sva(self) -> None:
+        found = combat(DATA["values"], BATCH, DATA["covariates"])
+        assert found.bayes
+        assert np.abs(found.values - DATA["sva"]).max() < 1e-3
+
+    def test_neurocombat_without_bayes(self) -> None:
+        found = combat(DATA["values"], BATCH, DATA["covariates"], bayes=False)
+        assert np.abs(found.values - DATA["neuro_plain"]).max() < 1e-4
+
+    def test_sva_with_gaps(self) -> None:
+        values = DATA["values"].copy()
+        values[[2, 19, 39], 0] = np.nan
+        values[:4, 4] = np.nan
+        found = combat(values, BATCH, DATA["covariates"])
+        assert (np.isnan(found.values) == np.isnan(values)).all()
+        # sva divides by n - 1 as soon as there are gaps; with gaps and without are one formula here.
+        assert np.nanmax(np.abs(found.values - DATA["sva_gaps"])) < 0.2
+
+    @pytest.mark.parametrize("bayes", [True, False])
+    def test_longcombat(self, bayes: bool) -> None:
+        found = combat(
+            DATA["long_values"], DATA["long_batch"].astype(np.intp), DATA["long_time"][:, None],
+            people=DATA["long_person"].astype(np.intp), bayes=bayes,
+        )  # fmt: skip
+        known = DATA["long_bayes" if bayes else "long_plain"]
+        assert np.abs(found.values - known).max() < 1e-3
+
+
+def test_a_fit_on_some_rows_leaves_the_others_their_effect() -> None:
+    """Patients 8 mm2 smaller, all at one scanner's side of the mix: fitted on controls, they stay so."""
+    rng = np.random.default_rng(2)
+    batch = np.repeat([0, 1], 60).astype(np.intp)
+    patient = np.arange(120) % 3 == 0
+    patient[60:] &= np.arange(60) < 20
+    values = 72 + 5 * rng.normal(size=(120, 3)) + 4.0 * batch[:, None] - 8.0 * patient[:, None]
+    found = combat(values, batch, np.zeros((120, 0)), ~patient).values
+    moved = found[~patient & (batch == 1)].mean() - found[~patient & (batch == 0)].mean()
+    assert abs(moved) < 1e-6
+    assert found[patient].mean() - found[~patient].mean() == pytest.approx(-8.0, abs=1.5)
+
+
+def test_a_batch_without_a_feature_keeps_its_gap() -> None:
+    values = DATA["values"].copy()
+    values[BATCH == 2, 3] = np.nan
+    found = combat(values, BATCH, DATA["covariates"])
+    assert np.isnan(found.values[BATCH == 2, 3]).all() and np.isfinite(found.values[BATCH == 0, 3]).all()
+    values[BATCH == 1, 3] = np.nan
+    assert np.isnan(combat(values, BATCH, DATA["covariates"]).values[:, 3]).all()
+
+
+def test_too_little_to_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="two rows of each batch"):
+        combat(DATA["values"], BATCH, DATA["covariates"], least=1)
+    with pytest.raises(ValueError, match="no feature has 50 rows"):
+        combat(DATA["values"], BATCH, DATA["covariates"], least=50)
+
+
+def study(people: int = 30, **changes: object) -> pd.DataFrame:
+    """Three scanners with known shifts; every person has two contrasts and some regions."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for n in range(3 * people):
+        site = n % 3
+        person = {"age": float(20 + n % 40), "sex": "MF"[(n // 3) % 2], "group": "HC"}
+        for region in REGIONS[:2]:
+            for contrast in ("T1w", "T2w"):
+                area = (
+                    72
+                    + 4 * (person["sex"] == "M")
+                    - 0.1 * person["age"]
+                    + (0.0, 5.0, -3.0)[site]
+                    + rng.normal()
+                )
+                rows.append({
+                    "participant_id": f"sub-{n:03d}", "person_id": f"sub-{n:03d}", "session_id": None,
+                    "region": region, "contrast": contrast, "area_mm2": area, "site": f"S{site}",
+                    "scanner": "Prisma", "software": "VE11", **person,
+                })  # fmt: skip
+    return pd.DataFrame(rows).assign(**changes)
+
+
+def everyone(frame: pd.DataFrame) -> pd.Series:
+    return pd.Series(True, index=frame.index)
+
+
+def test_scanner_shifts_are_taken_out_and_sex_stays() -> None:
+    frame = study()
+    found = harmonise(frame, everyone(frame))
+    whole = frame.assign(session_id="").merge(
+        found.areas, on=["participant_id", "session_id", "region", "contrast"]
+    )
+    assert len(whole) == len(frame)
+    means = whole.groupby("site")["area_harmonised_mm2"].mean()
+    assert np.ptp(means) < 0.5 < np.ptp(whole.groupby("site")["area_mm2"].mean())
+    by_sex = whole.groupby("sex")["area_harmonised_mm2"].mean()
+    assert by_sex["M"] - by_sex["F"] == pytest.approx(4.0, abs=0.5)
+    assert {row["method"] for row in found.rows} == {"location and scale"}
+    assert "fewer than 10" in found.rows[0]["notes"]
+
+
+def test_a_site_of_patients_only_is_refused() -> None:
+    frame = study()
+    frame.loc[frame["site"] == "S2", "group"] = "MS"
+    found = harmonise(frame, frame["group"] == "HC")
+    [refusal] = [row for row in found.rows if row["statistic"] == "refused"]
+    assert refusal["batch"].startswith("S2") and refusal["n_fit"] == 0
+    assert "0 of its 30 people" in refusal["notes"]
+    assert not set(frame.loc[frame["site"] == "S2", "participant_id"]) & set(found.areas["participant_id"])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [("age", 80.0, "age 80-80 does not overlap"), ("sex", "M", "all of one sex")],
+)
+def test_confounded_scanners_are_refused(column: str, value: object, reason: str) -> None:
+    frame = study()
+    frame.loc[frame["site"] == "S1", column] = value
+    found = harmonise(frame, everyone(frame))
+    [refusal] = [row for row in found.rows if row["statistic"] == "refused"]
+    assert refusal["batch"].startswith("S1") and reason in refusal["notes"]
+
+
+def test_one_scanner_alone_is_not_harmonised() -> None:
+    frame = study().query("site == 'S0'")
+    found = harmonise(frame, everyone(frame))
+    assert found.areas.empty and "two are needed" in found.rows[-1]["notes"]
+
+
+def test_unnamed_scanners_are_refused() -> None:
+    frame = study(site="", scanner=None, software=None)
+    assert set(batch_names(frame)) == {""}
+    assert "neither scanner nor software" in harmonise(frame, everyone(frame)).rows[0]["notes"]
+
+
+def test_a_feature_too_rare_at_a_scanner_is_refused_there() -> None:
+    frame = study()
+    rare = (frame["site"] == "S1") & (frame["region"] == "vert-C2")
+    kept = frame[~rare | (frame["participant_id"] < "sub-020")]
+    found = harmonise(kept, everyone(kept))
+    refused = {(row["region"], row["batch"][:2]) for row in found.rows if row["statistic"] == "refused"}
+    assert refused == {("vert-C2", "S1")}
+
+
+def test_sessions_make_it_longitudinal() -> None:
+    first = study()
+    both = pd.concat([first.assign(session_id="ses-1"), first.assign(session_id="ses-2")], ignore_index=True)
+    found = harmonise(both, everyone(both))
+    assert {row["method"] for row in found.rows} == {"longitudinal location and scale"}
+    assert len(found.areas) == len(both)
+
+
+def test_nothing_left_to_fit() -> None:
+    frame = study()
+    frame = frame[(frame["region"] == "vert-C1") | (frame["participant_id"] < "sub-000")]
+    frame = frame[(frame["site"] == "S0") | (frame["contrast"] == "T1w")]
+    frame = frame[(frame["site"] != "S0") | (frame["contrast"] == "T2w")]
+    found = harmonise(frame, everyone(frame))
+    assert found.areas.empty and "no feature has 10 rows" in found.rows[-1]["notes"]
