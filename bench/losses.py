@@ -3,8 +3,8 @@
 ``python -m bench.losses --steps 3000 --write`` (``make losses``). Every batch is drawn once and shown to one
 network per loss, so that budget, order and seed are equal; the rate warms up, stays and falls to nothing over
 the last quarter. Where soft Dice stands beside another loss its weight fades with the rate, as in training.
-The networks are judged with the packaged locator on the beginning of the synthetic set: by calibration, and by the area's
-error against contrast to noise and blur.
+The networks are judged with the packaged locator on the beginning of the synthetic set: by calibration, and
+by the area's error against contrast to noise and blur.
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ def _batches() -> Iterator[Sequence[Tensor]]:
 def _introduction(options: argparse.Namespace) -> str:
     start = "the packaged weights" if options.warm else "one random state"
     return (
-        f"Each loss had {options.steps} steps of {BATCH} patches from {start}, on the same bodies in the same "
-        f"order; judged on {options.images} images of the synthetic set."
+        f"Each loss had {options.steps} steps of {BATCH} patches from {start}, on the same bodies in the "
+        f"same order; judged on {options.images} images of the synthetic set."
     )
 
 
