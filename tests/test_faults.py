@@ -1,0 +1,122 @@
+"""A few of the faults that `make faults` injects in full: nothing is lost, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from faults import kills, places
+from faults.lab import Lab, Outcome
+from faults.runs import ROOT, differences, send, watched
+from faults.whole import half_written, problem_of
+
+pytestmark = pytest.mark.timeout(1200)
+PATIENT_S = 60.0  # a test machine may be busy; `make faults` asks for 5 s
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A dataset, and what an undisturbed run leaves."""
+    made = Lab(tmp_path_factory.mktemp("lab") / "lab", seed=1)
+    made.prepare()
+    return made
+
+
+def survived(outcome: Outcome) -> None:
+    assert outcome.injected and not outcome.problems, "\n".join(outcome.problems)
+
+
+def test_an_undisturbed_run_leaves_all_kinds_of_results(lab: Lab) -> None:
+    endings = {"".join(Path(name).suffixes) for name in lab.reference}
+    assert {".nii.gz", ".json", ".tsv", ".html", ".png", ".svg"} <= endings
+
+
+def test_killed_runs(lab: Lab) -> None:
+    outcome = kills.whole_runs(lab, 3)
+    survived(outcome)
+    assert outcome.files > 10
+
+
+def test_a_killed_process_of_several(lab: Lab) -> None:
+    survived(kills.workers(lab, 1))
+
+
+def test_memory_for_one(lab: Lab) -> None:
+    survived(kills.memory(lab, 2))
+
+
+def test_interruptions(lab: Lab) -> None:
+    survived(kills.interruptions(lab, 2, soon_s=PATIENT_S))
+
+
+def test_a_full_disk(lab: Lab) -> None:
+    survived(places.full_disk(lab, 2))
+
+
+def test_a_disk_that_becomes_read_only(lab: Lab) -> None:
+    outcome = places.read_only(lab, 1)
+    if outcome.skipped:
+        pytest.skip(outcome.skipped)
+    survived(outcome)
+
+
+def test_two_runs_at_once(lab: Lab) -> None:
+    survived(places.two_runs(lab, 1))
+
+
+def test_an_image_that_vanishes(lab: Lab) -> None:
+    survived(places.vanishing(lab, 2))
+
+
+def test_a_locale_without_most_letters(lab: Lab) -> None:
+    survived(places.locales(lab, 1))
+
+
+class TestTheInstruments:
+    """What would find harm finds it."""
+
+    def test_half_a_file_is_seen(self, lab: Lab, tmp_path: Path) -> None:
+        lab.clear()
+        lab.fork().wait()
+        for name in lab.reference:
+            path = lab.out / name
+            if path.suffix in (".gz", ".json", ".tsv", ".html", ".png", ".svg"):
+                assert problem_of(path) == ""
+                cut = tmp_path / path.name
+                cut.write_bytes(path.read_bytes()[:-3])
+                assert problem_of(cut), name
+
+    def test_a_file_written_in_place_is_seen(self, tmp_path: Path) -> None:
+        with watched(tmp_path) as reports:
+            folder = tmp_path / "sub-01"
+            folder.mkdir()
+            time.sleep(0.3)
+            (folder / ".part-1.json").write_text("{")
+            (folder / "a.json").write_text("{}")
+            (folder / ".part-1.json").rename(folder / "b.json")
+            time.sleep(0.3)
+        wrong = "\n".join(reports[0].problems)
+        assert "a.json: written under its visible name" in wrong and "b.json: Expecting" in wrong
+        assert half_written(tmp_path) == [it for it in half_written(tmp_path) if "b.json" in it] != []
+
+    def test_a_lost_result_is_seen(self) -> None:
+        assert differences({"a": "1", "b": "2"}, {"b": "3", "c": "4"}) == [
+            "a: missing",
+            "b: different",
+            "c: unexpected",
+        ]
+
+    def test_a_process_that_is_gone_gets_no_signal(self) -> None:
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        assert not send(ended.pid, signal.SIGTERM)
+        assert send(os.getpid(), signal.SIGCONT)
+
+
+def test_nothing_of_it_is_installed() -> None:
+    assert 'include = ["softseg_bids*"]' in (ROOT / "pyproject.toml").read_text()
