@@ -1,8 +1,10 @@
 """Peak memory of each step of a scan over image sizes, with the packaged weights.
 
-``python -m bench.memory`` prints a row an image and the plane fitted to each step. Every step runs in a
+``python -m bench.memory`` prints a row an image and the plane fitted to each step; ``--write
+docs/clusters.md`` puts the table into that page. Every step runs in a
 process of its own, forked from one that has loaded everything a worker of the app has loaded, so that a
-peak is what nipype's worker would hold.
+peak is what nipype's worker would hold. The fine network is led along the whole field of view, as by a
+cord from its top to its bottom, and the later steps get such a cord: more than that no image needs.
 """
 
 from __future__ import annotations
@@ -19,11 +21,19 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 
+from bench.scale import written
 from softseg_bids.app import steps
 from softseg_bids.app.jobs import ScanJob
+from softseg_bids.app.records import save_soft
+from softseg_bids.app.workflow import declared_gb
 from softseg_bids.bids.derivatives import PRODUCTS, output
 from softseg_bids.bids.discover import discover
+from softseg_bids.core.cord import Centreline
+from softseg_bids.image.grid import Array, Grid
+from softseg_bids.model import predict
+from softseg_bids.model.predict import locate
 from softseg_bids.model.weights import DEFAULT
 
 KIB_IN_GIB = 2.0**20
@@ -48,23 +58,27 @@ class Size(NamedTuple):
 
 
 SIZES = (
-    Size("crop", (64, 64, 96), (1.0, 1.0, 1.0)),
-    Size("T2star, axial slab", (192, 192, 15), (0.5, 0.5, 5.0)),
+    Size("T1w, 1 mm, head and neck", (192, 260, 320), (1.0, 1.0, 1.0)),
+    Size("T2w, 0.8 mm, sagittal", (64, 320, 320), (0.8, 0.8, 0.8)),
     Size("MTS, axial slab", (192, 256, 22), (0.9, 0.9, 5.0)),
-    Size("T2w, sagittal", (64, 320, 320), (0.8, 0.8, 0.8)),
-    Size("T1w, cervical", (192, 260, 320), (1.0, 1.0, 1.0)),
-    Size("T1w, 0.7 mm head and neck", (224, 320, 320), (0.7, 0.7, 0.7)),
-    Size("T2w, 0.6 mm large", (256, 384, 384), (0.6, 0.6, 0.6)),
+    Size("T2star, axial slab", (192, 192, 15), (0.5, 0.5, 5.0)),
+    Size("T1w, 0.7 mm, head and neck", (224, 320, 320), (0.7, 0.7, 0.7)),
+    Size("T2w, 0.6 mm, large", (256, 384, 384), (0.6, 0.6, 0.6)),
 )
 STEPS = ("conform", "segment", "trace", "save")
 
 
-def write_image(path: Path, size: Size) -> None:
-    """A bright oval cord in noise: everything after the network finds it, and so may the network."""
-    rng = np.random.default_rng(0)
+def cord_of(size: Size) -> NDArray[np.float32]:
+    """An upright oval cord in the middle of an image: the fraction of each pixel of every slice."""
     x, y, _ = (np.arange(n) - 0.5 * (n - 1) for n in size.shape)
     away = np.hypot(x[:, None] * size.spacing_mm[0] / 1.3, y[None, :] * size.spacing_mm[1])
-    plane = 400 * np.clip(5.5 - away, 0, 1) + 900 * (np.clip(9 - away, 0, 1) - np.clip(5.5 - away, 0, 1))
+    return np.clip(5.5 - away, 0, 1).astype(np.float32)
+
+
+def write_image(path: Path, size: Size) -> None:
+    """An image of such a cord, in noise."""
+    rng = np.random.default_rng(0)
+    plane = 400 * cord_of(size)
     array = np.empty(size.shape, dtype=np.int16)
     for z in range(size.shape[2]):
         array[..., z] = plane + rng.normal(200, 30, size.shape[:2])
@@ -76,6 +90,15 @@ def write_image(path: Path, size: Size) -> None:
     nib.save(image, path)
 
 
+def straight(model: predict.Model, array: Array, grid: Grid) -> tuple[Centreline, Grid]:
+    """Run the coarse network, then answer with a line through the whole field of view."""
+    _, coarse = locate(model, array, grid)
+    slices = np.arange(coarse.shape[2])
+    middle = [np.full(len(slices), 0.5 * (n - 1)) for n in coarse.shape[:2]]
+    points_mm = np.stack([*middle, slices.astype(float)], axis=1) * coarse.spacing_mm
+    return Centreline(slices, points_mm, np.tile([0.0, 0.0, 1.0], (len(slices), 1))), coarse
+
+
 def run_step(step: str, image: Path, folder: Path) -> None:
     """Run one step on what the steps before it left in ``folder``."""
     here = folder / step
@@ -83,6 +106,7 @@ def run_step(step: str, image: Path, folder: Path) -> None:
     if step == "conform":
         steps.conform([str(image)], [], "single", "", here)
     elif step == "segment":
+        predict.locate = straight  # type: ignore[assignment]
         steps.segment(str(image), "0", str(DEFAULT), "0", "cpu", [], here)
     elif step == "trace":
         steps.trace(str(image), folder / "segment" / "soft.npz", "", "", here)
@@ -92,6 +116,12 @@ def run_step(step: str, image: Path, folder: Path) -> None:
         job = ScanJob(scan, products, [], "0", "0").as_json()
         soft, line = folder / "trace" / "soft.npz", folder / "trace" / "line.json"
         steps.save(str(image), "0", folder / "segment" / "soft.npz", soft, line, job, here)
+
+
+def put_cord(size: Size, folder: Path) -> None:
+    """Give the later steps the true cord, whatever the network made of the image."""
+    soft = np.repeat(cord_of(size)[..., None], size.shape[2], axis=2)
+    save_soft(folder / "segment" / "soft.npz", soft)
 
 
 def peak_gb(step: str, image: Path, folder: Path) -> float:
@@ -120,7 +150,10 @@ def measure(size: Size) -> dict[str, Any]:
         image.parent.mkdir(parents=True)
         write_image(image, size)
         row: dict[str, Any] = {"name": size.name, "voxels": size.voxels, "field": size.field}
-        row |= {step: peak_gb(step, image, folder) for step in STEPS}
+        for step in STEPS:
+            row[step] = peak_gb(step, image, folder)
+            if step == "segment":
+                put_cord(size, folder)
         work = [path for step in STEPS for path in (folder / step).rglob("*") if path.is_file()]
         return row | {"work_mb": sum(path.stat().st_size for path in work) / 1e6}
 
@@ -132,20 +165,43 @@ def fit(rows: Sequence[dict[str, Any]], step: str) -> tuple[float, float, float]
     return float(found[0]), float(found[1]), float(found[2])
 
 
+def section(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The table of docs/clusters.md, as lines."""
+    lines = [
+        "Most memory of one process, one thread, with the packaged weights (measured by "
+        "`python -m bench.memory`), and what the network's step declares to nipype:",
+        "",
+        "| image | million voxels | million mm³ | network | other steps | declared | intermediate files |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        others = max(row[step] for step in STEPS if step != "segment")
+        declared = declared_gb(row["voxels"], row["field"])
+        lines.append(
+            f"| {row['name']} | {row['voxels']:.1f} | {row['field']:.1f} | {row['segment']:.2f} GiB "
+            f"| {others:.2f} GiB | {declared:.2f} GiB | {row['work_mb']:.1f} MB |"
+        )
+    return lines
+
+
 def main() -> None:
     """Measure, print rows as they come, then the fits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--most-voxels", type=float, default=100.0, help="leave out larger images (millions)")
-    most = parser.parse_args().most_voxels
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="a page with the memory markers")
+    chosen = parser.parse_args()
     steps._loaded(str(DEFAULT), "cpu")  # the forked processes share it
     rows = []
     for size in SIZES:
-        if size.voxels <= most:
+        if size.voxels <= chosen.most_voxels:
             rows.append(measure(size))
             print(json.dumps(rows[-1]), flush=True)
     for step in STEPS:
         base, per_voxel, per_field = fit(rows, step)
         print(f"{step}: {base:.2f} + {per_voxel:.3f} x million voxels + {per_field:.3f} x million mm3")
+    if chosen.write is not None:
+        page = chosen.write.read_text(encoding="utf-8")
+        chosen.write.write_text(written(page, "memory", section(rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":

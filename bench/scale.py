@@ -23,8 +23,6 @@ from bench.spine_generic import PARTICIPANTS, SITES, labels, write_dataset
 ROOT = Path(__file__).parents[1]
 STANDIN = ROOT / "tests" / "standin"
 AT_ONCE = 16
-MARKERS = "<!-- scale:begin -->", "<!-- scale:end -->"
-MIB = 2.0**20
 
 
 class Cost(NamedTuple):
@@ -170,15 +168,15 @@ def section(images: int, plan: Cost, runs: Sequence[Run], group: Cost, together:
     ]
 
 
-def written(page: str, lines: Sequence[str]) -> str:
-    """A page with the section between its markers replaced.
+def written(page: str, name: str, lines: Sequence[str]) -> str:
+    """A page with what stands between its markers ``<!-- name:begin -->`` and ``end`` replaced.
 
     Raises
     ------
     ValueError
         If the page has no such markers.
     """
-    begin, end = MARKERS
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if begin not in page or end not in page:
         raise ValueError(f"the page has no markers {begin} and {end}")
     before, rest = page.split(begin, 1)
@@ -207,7 +205,7 @@ def main() -> None:
         print("\n".join(lines))
     else:
         page = chosen.write.read_text(encoding="utf-8")
-        chosen.write.write_text(written(page, lines), encoding="utf-8")
+        chosen.write.write_text(written(page, "scale", lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def words_pass(
     return assemble, Progress("words", {name: Unit(name, 1) for name in words}), sizes
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)  # nine processes, each starting from nothing
 def test_slurm_runs_every_step_as_a_job(
     slurm: Slurm, bids: MakeDataset, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +88,7 @@ def test_slurm_runs_every_step_as_a_job(
         "--model",
         str(checkpoint),
     ]
-    assert main([str(bids.root), str(out), "participant", *options]) == 0
+    assert main([str(bids.root), str(out), "participant", "--clean-workdir", *options]) == 0
     [manifest] = out.glob("logs/*/manifest.json")
     assert [entry["status"] for entry in json.loads(manifest.read_text())["inputs"]] == ["measured"]
     assert (out / "sub-01.html").exists()
@@ -104,7 +104,7 @@ def test_slurm_runs_every_step_as_a_job(
     assert not [path for path in work.rglob("*") if path.is_file() and path.name != "claims"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_a_job_that_vanishes_costs_only_its_own_unit(slurm: Slurm, tmp_path: Path) -> None:
     words = {"first": "live", "second": "die"}
     base, logs = tmp_path / "pass", tmp_path / "logs"
@@ -232,7 +232,7 @@ def _take_part(call: Callable[..., int], arguments: Sequence[object], barrier: o
     sys.exit(call(*arguments))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_many_runs_at_once_into_one_out(
     bids: MakeDataset, softseg: Callable[..., int], tmp_path: Path
 ) -> None:

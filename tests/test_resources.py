@@ -7,8 +7,11 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import centred_grid, write_image
 
+from softseg_bids.app import workflow
 from softseg_bids.app.options import settings_of
 from softseg_bids.app.resources import (
     granted_memory_gb,
@@ -181,3 +184,28 @@ class TestGranted:
         settings = settings_of(["/bids", "/out", "participant", *asked])
         assert settings.nprocs <= CPUS
         assert settings.mem_gb == (1 if asked else pytest.approx(0.9 * usable_memory_gb(), rel=0.2))
+
+
+class TestDeclared:
+    """What steps tell nipype that they need."""
+
+    @pytest.mark.parametrize("shape", [(8, 8, 8), (100, 100, 50)])
+    def test_the_network_by_its_image(self, tmp_path: Path, shape: tuple[int, int, int]) -> None:
+        image = write_image(tmp_path / "a.nii.gz", np.zeros(shape, np.uint8), centred_grid(shape, (2, 2, 2)))
+        voxels = math.prod(shape) / 1e6
+        assert workflow.network_memory_gb(image) == pytest.approx(workflow.declared_gb(voxels, 8 * voxels))
+        assert workflow.light_memory_gb([image]) == pytest.approx(
+            workflow.LIGHT_GB + workflow.LIGHT_GB_PER_MILLION_VOXELS * voxels
+        )
+
+    def test_volumes_that_are_combined_count_together(self, tmp_path: Path) -> None:
+        grid = centred_grid((40, 40, 40))
+        series = write_image(tmp_path / "dwi.nii.gz", np.zeros((40, 40, 40, 6), np.uint8), grid)
+        single = workflow.light_memory_gb([series]) - workflow.LIGHT_GB
+        assert workflow.light_memory_gb([series, series]) - workflow.LIGHT_GB == pytest.approx(single)
+        together = workflow.light_memory_gb([series, series], combined=True) - workflow.LIGHT_GB
+        assert together == pytest.approx(12 * single)
+
+    def test_an_unreadable_image_asks_for_the_least(self, tmp_path: Path) -> None:
+        assert workflow.light_memory_gb([tmp_path / "none.nii.gz"]) == workflow.LIGHT_GB
+        assert workflow.light_memory_gb([]) == workflow.LIGHT_GB

@@ -17,16 +17,21 @@ from nipype.pipeline.engine import Node, Workflow
 from softseg_bids.app import interfaces
 from softseg_bids.app.jobs import ScanJob, SessionJob, stamp
 from softseg_bids.app.settings import Settings
-from softseg_bids.image.volume import DataError, read_grid
+from softseg_bids.image.volume import DataError, count_volumes, read_grid
 
 SCAN_STEPS = ("conform", "segment", "trace", "save")
 SESSION_STEPS = ("label", "measure", "summarise", "draw")
 PAGE_STEPS = ("page",)
 
-# A process with torch in it, and what the network needs for a million voxels of 1 mm.
-NETWORK_GB = 1.0
-NETWORK_GB_PER_MILLION = 0.12
-LIGHT_GB = 0.5
+# Most memory of a step (GiB), measured over image sizes by bench/memory.py and rounded up (the figures
+# stand in docs/clusters.md): a worker with everything loaded, and what an image adds. The network's
+# windows are of one size; what grows with the field of view is the locator's grid, with the voxels
+# the image itself and its mask.
+NETWORK_GB = 0.6
+NETWORK_GB_PER_MILLION_VOXELS = 0.06
+NETWORK_GB_PER_MILLION_MM3 = 0.02
+LIGHT_GB = 0.4
+LIGHT_GB_PER_MILLION_VOXELS = 0.06
 
 
 def scan_workflow(jobs: Mapping[str, ScanJob], model: Path, settings: Settings, base: Path) -> Workflow:
@@ -45,7 +50,9 @@ def scan_workflow(jobs: Mapping[str, ScanJob], model: Path, settings: Settings, 
     workflow = Workflow(name=base.name, base_dir=str(base.parent))
     for name, job in jobs.items():
         scan = job.scan
-        conform = Node(interfaces.Conform(), name="conform", mem_gb=LIGHT_GB)
+        light = light_memory_gb(scan.paths)
+        together = light_memory_gb(scan.paths, combined=True) if scan.combine != "single" else light
+        conform = Node(interfaces.Conform(), name="conform", mem_gb=together)
         conform.inputs.trait_set(
             sources=[str(path) for path in scan.paths],
             stamps=[stamp(path) for path in (*scan.paths, scan.bval)],
@@ -64,9 +71,9 @@ def scan_workflow(jobs: Mapping[str, ScanJob], model: Path, settings: Settings, 
             device=settings.device,
             stored=[job.outputs["model"], job.outputs["probseg"]],
         )
-        trace = Node(interfaces.Trace(), name="trace", mem_gb=LIGHT_GB)
+        trace = Node(interfaces.Trace(), name="trace", mem_gb=light)
         trace.inputs.trait_set(corrected=str(scan.corrected or ""), stamp=stamp(scan.corrected))
-        save = Node(interfaces.Save(), name="save", mem_gb=LIGHT_GB)
+        save = Node(interfaces.Save(), name="save", mem_gb=light)
         save.inputs.trait_set(job=job.as_json())
         chain = Workflow(name=name)
         chain.connect(
@@ -88,13 +95,14 @@ def session_workflow(jobs: Mapping[str, tuple[SessionJob, list[Path]]], base: Pa
     workflow = Workflow(name=base.name, base_dir=str(base.parent))
     for name, (job, records) in jobs.items():
         files = [str(path) for path in records]
-        label = Node(interfaces.Label(), name="label", mem_gb=LIGHT_GB)
+        light = light_memory_gb(images_of(records))
+        label = Node(interfaces.Label(), name="label", mem_gb=light)
         label.inputs.trait_set(records=files, stamps=[stamp(path) for path in label_files(records)])
-        measure = Node(interfaces.Measure(), name="measure", mem_gb=LIGHT_GB)
+        measure = Node(interfaces.Measure(), name="measure", mem_gb=light)
         measure.inputs.trait_set(records=files)
-        summarise = Node(interfaces.Summarise(), name="summarise", mem_gb=LIGHT_GB)
+        summarise = Node(interfaces.Summarise(), name="summarise", mem_gb=light)
         summarise.inputs.trait_set(records=files, job=job.as_json())
-        draw = Node(interfaces.Draw(), name="draw", mem_gb=LIGHT_GB)
+        draw = Node(interfaces.Draw(), name="draw", mem_gb=light)
         draw.inputs.trait_set(records=files, job=job.as_json())
         chain = Workflow(name=name)
         chain.connect(
@@ -130,14 +138,45 @@ def label_files(records: Iterable[Path]) -> list[Path]:
     return [Path(scan["discs"]) for scan in scans if scan["discs"]]
 
 
+def images_of(records: Iterable[Path]) -> list[Path]:
+    """The images that records are about."""
+    return [Path(json.loads(path.read_text(encoding="utf-8"))["image"]) for path in records]
+
+
+def declared_gb(voxels: float, field: float) -> float:
+    """Memory (GiB) of a process that segments an image of so many million voxels and million mm3."""
+    return NETWORK_GB + NETWORK_GB_PER_MILLION_VOXELS * voxels + NETWORK_GB_PER_MILLION_MM3 * field
+
+
 def network_memory_gb(image: Path) -> float:
-    """Memory (GiB) of a process that segments an image, from its field of view."""
+    """Memory (GiB) of a process that segments an image, from its header."""
     try:
         grid = read_grid(image)
     except DataError:
         return NETWORK_GB  # the conform step will say what is wrong with it
-    millions = float(np.prod(np.asarray(grid.shape) * grid.spacing_mm)) / 1e6
-    return NETWORK_GB + NETWORK_GB_PER_MILLION * millions
+    voxels = float(np.prod(grid.shape)) / 1e6
+    return declared_gb(voxels, voxels * float(np.prod(grid.spacing_mm)))
+
+
+def light_memory_gb(images: Iterable[Path], combined: bool = False) -> float:
+    """Memory (GiB) of any other step, from the header of the largest image.
+
+    Parameters
+    ----------
+    images : iterable of Path
+    combined : bool
+        Whether all volumes of all images are held together, as when they are combined.
+    """
+    sizes = [_million_voxels(path, combined) for path in images]
+    return LIGHT_GB + LIGHT_GB_PER_MILLION_VOXELS * (sum(sizes) if combined else max(sizes, default=0.0))
+
+
+def _million_voxels(path: Path, all_volumes: bool) -> float:
+    try:
+        volumes = count_volumes(path) if all_volumes else 1
+        return volumes * float(np.prod(read_grid(path).shape)) / 1e6
+    except DataError:
+        return 0.0
 
 
 def network_processors(settings: Settings) -> int:

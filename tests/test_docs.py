@@ -1,0 +1,113 @@
+"""The documentation site says what the program does, and fetches nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from softseg_bids.app.options import parser, single_parser
+from softseg_bids.app.outcome import Exit
+from softseg_bids.bids.columns import COLUMNS
+from softseg_bids.bids.products import PRODUCTS
+from softseg_bids.core import quality
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [path for path in sorted(DOCS.glob("*.md")) if path.name != "architecture.md"]
+
+
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def options() -> set[str]:
+    actions = [*parser()._actions, *single_parser()._actions]
+    return {option for action in actions for option in action.option_strings}
+
+
+def test_every_exit_code_is_explained() -> None:
+    headings = re.findall(r"^### (\d+)(?:: |, )", text_of("troubleshooting.md"), re.MULTILINE)
+    assert {int(code) for code in headings} - {137} == {int(code) for code in Exit}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_exist(page: Path) -> None:
+    """Of every command of ours in a block, and of every option in backquotes on its own."""
+    text = page.read_text(encoding="utf-8")
+    commands = " ".join(re.findall(r"^softseg .*$", text, re.MULTILINE))
+    alone = " ".join(re.findall(r"`(--[a-z][a-z-]+)(?: [^`]*)?`", text))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", f"{commands} {alone}"))
+    others = {
+        "--gpus", "--read-only", "--userns", "--fakeroot", "--nv", "--cleanenv", "--containall", "--cap-drop",
+        "--bind", "--array", "--cpus-per-task", "--processing-level", "--write",
+    }  # fmt: skip
+    assert named - others <= options()
+
+
+def test_every_flag_of_a_slice_is_explained() -> None:
+    flags = {quality.VOID, quality.GAP, quality.PARTIAL_END, quality.JUMP, quality.TOUCHES_EDGE,
+             quality.FRAGMENT, quality.NO_LEVEL, quality.SHORT_SLAB, quality.IMPLAUSIBLE_AREA,
+             quality.BLURRED}  # fmt: skip
+    rows = re.findall(
+        r"^\| (`[a-z0-9_`, ]+`) \|(.*)\|$", text_of("outputs.md").split("## Flags")[1], re.MULTILINE
+    )
+    explained = {flag: rest for names, rest in rows for flag in re.findall(r"`(\w+)`", names)}
+    assert flags <= set(explained)
+    out = {flag for flag, rest in explained.items() if rest.rstrip().endswith("| no")}
+    assert out == quality.OUT_OF_MEANS
+
+
+def test_columns_exist() -> None:
+    rows = re.findall(
+        r"^\| (`[a-z0-9_`, ]+`) \|", text_of("outputs.md").split("## Measures")[1], re.MULTILINE
+    )
+    measures = {name for names in rows[:7] for name in re.findall(r"`(\w+)`", names)}
+    assert measures <= set(COLUMNS) and "area_mm2" in measures
+
+
+def test_file_names_are_those_written() -> None:
+    text = text_of("outputs.md")
+    for product in PRODUCTS.values():
+        if "truth" not in product.description.lower() and "True cord" not in product.description:
+            assert f"*_{product.entities}T2w{product.variant}_{product.suffix}{product.extension}" in text
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built with every warning an error."""
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed; `make docs` installs it")
+    folder = tmp_path_factory.mktemp("site")
+    for name in ("docs", "mkdocs.yml", "CHANGELOG.md", "CONTRIBUTING.md"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, folder / name)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    subprocess.run(command, cwd=folder, check=True, timeout=250)
+    return folder / "build" / "site"
+
+
+def test_the_site_is_whole_small_and_alone(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert {"index.html", "clusters.html", "changelog.html", "contributing.html"} <= {p.name for p in pages}
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 6e6
+    for page in pages:
+        html = page.read_text(encoding="utf-8")
+        fetched = re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=\"([^\"]+)\"", html)
+        fetched += re.findall(r"<link[^>]*\shref=\"([^\"]+)\"", html)
+        assert not [source for source in fetched if "//" in source], page
+    for sheet in site.rglob("*.css"):
+        assert not re.findall(
+            r"(?:@import|url\()\s*['\"]?(?:https?:)?//", sheet.read_text(errors="replace")
+        ), sheet
+
+
+def test_every_page_can_be_reached() -> None:
+    told = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    listed = re.findall(r"[\w-]+\.md", str(told))
+    assert set(listed) >= {path.name for path in PAGES}
