@@ -23,15 +23,16 @@ SCAN_STEPS = ("conform", "segment", "trace", "save")
 SESSION_STEPS = ("label", "measure", "summarise", "draw")
 PAGE_STEPS = ("page",)
 
-# Most memory of a step (GiB), measured over image sizes by bench/memory.py and rounded up (the figures
-# stand in docs/clusters.md): a worker with everything loaded, and what an image adds. The network's
+# Most memory of a step (GiB): what bench/memory.py measured over image sizes (docs/clusters.md has the
+# figures), with half as much again for other libraries and more threads: a worker with everything
+# loaded, and what an image adds. The network's
 # windows are of one size; what grows with the field of view is the locator's grid, with the voxels
 # the image itself and its mask.
 NETWORK_GB = 0.6
-NETWORK_GB_PER_MILLION_VOXELS = 0.06
-NETWORK_GB_PER_MILLION_MM3 = 0.02
+NETWORK_GB_PER_MILLION_VOXELS = 0.02
+NETWORK_GB_PER_MILLION_MM3 = 0.01
 LIGHT_GB = 0.4
-LIGHT_GB_PER_MILLION_VOXELS = 0.06
+LIGHT_GB_PER_MILLION_VOXELS = 0.025
 
 
 def scan_workflow(jobs: Mapping[str, ScanJob], model: Path, settings: Settings, base: Path) -> Workflow:
