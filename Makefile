@@ -1,6 +1,9 @@
 # make demo    write a small dataset, process it, compare the areas with the truth
 # make test    check the code and run all tests
 # make lint    check the code only
+# make container-test   build both images and try them (root, podman, buildah, runc, debootstrap)
+# make lock    lock what the images install, from constraints.txt
+# make audit   ask whether a locked package has a known weakness
 # make docs    the documentation site, in build/site
 # make scale   measure a dataset of 267 participants; writes into docs/benchmark.md (an hour)
 # make bench   measure accuracy, speed and memory; REAL=FOLDER adds real scans; writes into docs/benchmark.md
@@ -16,7 +19,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs scale bench losses clean
+.PHONY: help demo test lint docs scale bench losses clean container-test lock audit
 
 PYTHON ?= python3
 TORCH := torch==2.13.0
@@ -83,6 +86,25 @@ losses: $(READY)
 
 scale: $(READY)
 	$(BIN)/python -m bench.scale --write docs/benchmark.md
+
+# PARTICIPANTS: how many of the demo's four people. SIF=1: a single file instead of a sandbox.
+PARTICIPANTS ?= 4
+SIF ?=
+container-test: $(READY)
+	$(BIN)/python -m container.check --participants $(PARTICIPANTS) $(if $(SIF),--sif)
+
+# Programs of their own environment: nothing of them reaches the app's.
+TOOLS := build/tools
+$(TOOLS)/.ready: requirements/tools.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip --disable-pip-version-check install --quiet --requirement requirements/tools.txt
+	@touch $@
+
+lock: $(READY) $(TOOLS)/.ready
+	$(BIN)/python -m container.lock $(TOOLS)/bin
+
+audit: $(READY) $(TOOLS)/.ready
+	$(BIN)/python -m container.audit $(TOOLS)/bin
 
 clean:
 	rm -rf $(DEMO) build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache

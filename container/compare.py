@@ -24,11 +24,9 @@ ONLY_THERE = (".html", ".svg", ".png")  # written with folders, dates and fonts 
 
 
 def results(out: Path) -> list[str]:
-    """Paths of all files in OUT but logs and what lies in dot-folders, from OUT, sorted."""
-    paths = (path.relative_to(out) for path in out.rglob("*") if path.is_file())
-    return sorted(
-        path.as_posix() for path in paths if path.parts[0] != "logs" and path.parts[0][:1] != "." or not path.parent.parts
-    )
+    """Paths of all files in OUT, from OUT, sorted; without logs and what lies in dot-folders."""
+    files = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
+    return sorted(path.as_posix() for path in files if not _private(path.parent.parts))
 
 
 def differences(plain: Path, other: Path) -> list[str]:
@@ -47,6 +45,10 @@ def differences(plain: Path, other: Path) -> list[str]:
     for name in sorted(set(expected) & set(found)):
         lines += [f"{name}: {difference}" for difference in _differ(plain / name, other / name)]
     return lines
+
+
+def _private(folders: tuple[str, ...]) -> bool:
+    return folders[:1] == ("logs",) or any(folder.startswith(".") for folder in folders)
 
 
 def _differ(one: Path, other: Path) -> Iterator[str]:

@@ -16,7 +16,16 @@ locked() {
 case $1 in
 packages)
     locked build.txt
-    locked torch.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}
+    if [ -n "${TORCH_INDEX-}" ]; then
+        locked torch.txt --index-url "$TORCH_INDEX"
+    else
+        # A wheel in a folder that pip was told of comes first. By itself pip would prefer the index,
+        # which tells hashes in advance.
+        case $(python3 -m pip config list) in
+        *find-links*) locked torch.txt --no-index || locked torch.txt ;;
+        *) locked torch.txt ;;
+        esac
+    fi
     torch=$("$PIP_PYTHON" -c 'from importlib.metadata import version; print(version("torch"))')
     case $torch in
     *+cpu) echo "torch $torch needs no CUDA" ;;

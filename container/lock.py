@@ -1,12 +1,14 @@
 """Lock what the images install: every package of constraints.txt that the app needs, with its hashes.
 
-``python -m container.lock UV`` writes ``requirements/*.txt`` anew; UV is the uv program, which asks
-the package index. The versions are those of constraints.txt; the hashes are of all files of a release.
+``python -m container.lock TOOLS`` writes ``requirements/*.txt`` anew, and the list of what is inside
+(``sbom.json``, CycloneDX). TOOLS is a folder with the programs uv, which asks the package index, and
+cyclonedx-py. The versions are those of constraints.txt; the hashes are of all files of a release.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -17,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "requirements"
+SBOM = "sbom.json"
 TARGET = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
@@ -31,22 +34,31 @@ FILES = {
 
 def main(argv: Sequence[str]) -> int:
     """Write the lock files; an exit code."""
-    [uv] = argv
-    entries = compiled(uv)
+    [tools] = argv
+    entries = compiled(Path(tools, "uv"))
     entries["torch"] = with_hash(entries["torch"], sha256(cpu_wheel(entries["torch"])))
     LOCKS.mkdir(exist_ok=True)
     for name, text in lock_texts(entries).items():
         (LOCKS / name).write_text(text)
+    (LOCKS / SBOM).write_text(listed(Path(tools, "cyclonedx-py"), lock_texts(entries)))
     print(f"locked {len(entries)} packages in {LOCKS}")
     return 0
 
 
-def compiled(uv: str) -> dict[str, str]:
+def compiled(uv: Path) -> dict[str, str]:
     """Package to its requirement with hashes, as uv resolves the app within constraints.txt."""
-    command = [uv, "pip", "compile", "pyproject.toml", "--constraint", "constraints.txt", *TARGET]
+    command = [str(uv), "pip", "compile", "pyproject.toml", "--constraint", "constraints.txt", *TARGET]
     options = ["--generate-hashes", "--no-header", "--no-annotate", "--no-config", "--quiet"]
     done = subprocess.run([*command, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return entries_of(done.stdout)
+
+
+def listed(cyclonedx: Path, texts: Mapping[str, str]) -> str:
+    """The software bill of materials of the lock files, as CycloneDX JSON; the same each time."""
+    command = [str(cyclonedx), "requirements", "--pyproject", "pyproject.toml", "--output-reproducible"]
+    lines = "".join(texts.values()).encode()
+    done = subprocess.run([*command, "-"], cwd=ROOT, check=True, stdout=subprocess.PIPE, input=lines)
+    return json.dumps(json.loads(done.stdout), indent=1, sort_keys=True) + "\n"
 
 
 def entries_of(text: str) -> dict[str, str]:
