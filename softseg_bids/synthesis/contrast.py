@@ -15,7 +15,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from softseg_bids.synthesis.anatomy import INDEX, TISSUES, Scene, smooth_noise
+from softseg_bids.synthesis.anatomy import INDEX, TISSUES, Scene
+from softseg_bids.synthesis.geometry import smooth_noise
 
 # Signals relative to the brightest tissue, read off typical images at 1.5 and 3 T, rounded.
 # Order: air muscle fat organ vessel vein marrow disc cortex ligament epidural dura csf root white
@@ -42,6 +43,9 @@ SEQUENCES: dict[str, tuple[float, ...]] = {
     "STIR": (.02, .30, .06, .45, .08, .45, .12, .50, .04, .08, .08, .15, .98, .52, .48,
              .56, .80, .95, .55, .10, .28, .40, .35, .25, .40, .54),
 }  # fmt: skip
+# How often each is drawn: most for what is scanned most, and for DWI, the one without visible CSF.
+SHARES = np.array([1.3, 1.3, 0.6, 1.1, 1, 1, 1, 2.4, 0.5, 0.6])
+SHARES /= SHARES.sum()
 # A step between CSF and cord below this teaches little but doubt: most such draws are made anew.
 FAINT, FAINT_KEPT = 0.08, 0.25
 CORD_TISSUES = tuple(INDEX[name] for name in ("white", "grey", "lesion", "root"))
@@ -93,7 +97,7 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
     n = len(TISSUES)
     free = name is None and rng.random() < 0.3
     if name is None:
-        name = "free" if free else str(rng.choice(list(SEQUENCES)))
+        name = "free" if free else str(rng.choice(list(SEQUENCES), p=SHARES))
     if free:
         signal = rng.uniform(0.03, 1.0, n)
         cord = rng.uniform(0.1, 1.0)
@@ -117,10 +121,14 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
         signal[INDEX["root"]] = rng.uniform(signal[white] * 0.6, max(signal[INDEX["csf"]], signal[white]))
     rough = rng.uniform(0.0, 0.10, n) * strength
     mottle = rng.uniform(0.0, 0.22, n) * strength
-    rough[list(CORD_TISSUES)] *= 0.3
-    mottle[list(CORD_TISSUES)] *= 0.35
     mottle[INDEX["csf"]] *= rng.choice([0.3, 1.5]) if strength else 1.0  # pulsation
-    return Contrast(name, signal.clip(0, 1.3), rough, mottle, int(rng.integers(2**31)))
+    seed = int(rng.integers(2**31))
+    subtle = np.random.default_rng(seed)
+    # A cord is smoother than what surrounds it, but now and then patchy, in diffusion images mostly.
+    patchy = subtle.random() < (0.6 if name == "DWI" else 0.2)
+    rough[list(CORD_TISSUES)] *= 1.0 if patchy else 0.3
+    mottle[list(CORD_TISSUES)] *= subtle.uniform(0.6, 1.6) if patchy else 0.35
+    return Contrast(name, signal.clip(0, 1.3), rough, mottle, seed)
 
 
 def paint(scene: Scene, contrast: Contrast, spacing_mm: tuple[float, float, float]) -> Tensor:

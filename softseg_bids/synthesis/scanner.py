@@ -17,7 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from softseg_bids.synthesis.anatomy import smooth_noise
+from softseg_bids.synthesis.geometry import smooth_noise
 
 Spacing = tuple[float, float, float]
 Floats = NDArray[np.float64]
