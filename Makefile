@@ -4,6 +4,7 @@
 # make container-test   build both images and try them (root, podman, buildah, runc, debootstrap)
 # make lock    lock what the images install, from constraints.txt
 # make audit   ask whether a locked package has a known weakness
+# make faults  inject faults into real runs and see that nothing is lost; writes docs/reliability.md
 # make docs    the documentation site, in build/site
 # make scale   measure a dataset of 267 participants; writes into docs/benchmark.md (an hour)
 # make bench   measure accuracy, speed and memory; REAL=FOLDER adds real scans; writes into docs/benchmark.md
@@ -19,7 +20,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs scale bench losses clean container-test lock audit
+.PHONY: help demo test lint docs scale bench losses clean container-test lock audit faults
 
 PYTHON ?= python3
 TORCH := torch==2.13.0
@@ -92,6 +93,11 @@ PARTICIPANTS ?= 4
 SIF ?=
 container-test: $(READY)
 	$(BIN)/python -m container.check --participants $(PARTICIPANTS) $(if $(SIF),--sif)
+
+# As root it also mounts small disks. FAULTS: only these kinds, or --part 0.1 (see python -m faults --help).
+FAULTS ?=
+faults: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m faults $(FAULTS)
 
 # Programs of their own environment: nothing of them reaches the app's.
 TOOLS := build/tools
