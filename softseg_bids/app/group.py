@@ -1,4 +1,4 @@
-"""The group level: every table of OUT in one, from OUT alone.
+"""The group level: every table of OUT in one, and the statistics of the study, from OUT alone.
 
 A missing contrast never stops it; it is a row of the ledger. Repeats and reconstructions of
 one contrast all stay in the long table, and the one that covers most of a region enters
@@ -8,47 +8,38 @@ statistics.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from softseg_bids.app.columns import LONG
+from softseg_bids.app.exclusions import Exclusion, read_exclusions
+from softseg_bids.app.group_columns import DESCRIBED, TABLES
+from softseg_bids.app.group_compression import compression, read_sites
+from softseg_bids.app.group_profiles import exclude, slice_table
+from softseg_bids.app.group_read import WHO, Rows, people, read_long, who
+from softseg_bids.app.group_statistics import Study, harmonised, statistics, study_of
+from softseg_bids.app.group_tables import LEAST_COVERAGE, QC, best_images, quality, wide
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.results import session_facts, session_tables
 from softseg_bids.app.settings import Settings
 from softseg_bids.bids import derivatives
-from softseg_bids.bids.columns import column
+from softseg_bids.stats.ledger import of_images, of_people, of_sessions
+from softseg_bids.stats.outliers import outliers
+from softseg_bids.stats.variability import spread as variability
 
-LEAST_COVERAGE = 0.8
-WHO = ["participant_id", "session_id"]
-TEXT = (
-    "participant_id", "session_id", "run", "contrast", "acq", "ce", "rec", "plane", "site",
-    "manufacturer", "scanner", "software", "region", "source_image", "csa_fit", "mask_source",
-    "levels_source", "angle_source", "gradient_correction", "model_hash", "version", "status", "flags",
-)  # fmt: skip
-CORRECTED_FIRST = {"3D": 0, "2D": 1, "unknown": 2, "none": 3}
+__all__ = ["best_images", "run", "variability"]
+
 VARIABILITY = (
     *WHO, "region", "contrast_set", "members", "n_contrasts", "mean_mm2", "sd_mm2", "cv_percent",
     "range_mm2", "dwi_mm2",
 )  # fmt: skip
-MISSING = (*WHO, "contrast", "input", "status", "reason")
-QC = (
-    *WHO, "run", "contrast", "acq", "source_image", "status", "plane", "csa_fit", "length_mm",
-    "n_slices", "coverage", "area_mm2", "area_sd_mm2", "n_flagged", "mask_source", "levels_source",
-    "gradient_correction", "isocentre_offset_mm", "flags",
-)  # fmt: skip
-STATUS = {
-    "Description": "What became of the input",
-    "Levels": {
-        "failed": "could not be processed",
-        "left out": "not chosen",
-        "not run": "the run stopped before",
-        "no_cord": "no cord in the picture",
-        "absent": "the session has no image of this contrast",
-    },
-}
+EXCLUDED = ("excluded", "excluded_reason")
+HARMONISED = "area_harmonised_mm2"
+# Tables that are only there when they were asked for, or when the study has what they are about.
+OPTIONAL = ("harmonisation", "compression", "compression_sites", "norms_offset", "change", "change_model")
 
 
 def run(settings: Settings) -> Exit:
@@ -58,31 +49,125 @@ def run(settings: Settings) -> Exit:
     ------
     Stop
         66 if OUT holds no results, 18 for an unknown participant, 64 if results of different
-        models or versions would be pooled.
+        models or versions would be pooled, or an option names what is not there.
     """
-    tables = chosen_tables(settings)
-    facts = [session_facts(table) for table in tables]
-    long = pd.concat([read_long(table) for table in tables], ignore_index=True)
+    found = chosen_tables(settings)
+    facts = [session_facts(table) for table in found]
+    long = read_long(found)
     if not settings.allow_mixed:
         check_uniform(long, settings.out)
-    out = settings.out
-    derivatives.write_table(out / "group_csa.tsv", _records(long), columns=LONG)
-    best = best_images(long)
-    rows, described = wide(best, facts)
-    derivatives.write_table(out / "group_csa_wide.tsv", rows, described, columns=[*WHO, *described])
-    spread = variability(best, settings.contrast_set)
-    described = {
-        "dwi_mm2": column("area_mm2 of the DWI, which is distorted and no member of the set", "mm^2")
+    slices = {
+        card["source"]: slice_table(settings.out, card)
+        for said in facts
+        for card in said["images"]
+        if "folder" in card
     }
-    derivatives.write_table(out / "group_variability.tsv", spread, described, columns=VARIABILITY)
-    lost = missing(long, facts, settings.contrast_set)
-    derivatives.write_table(out / "group_missing.tsv", lost, {"status": STATUS}, columns=MISSING)
-    derivatives.write_table(out / "group_qc.tsv", quality(long, facts), columns=QC)
-    who = long["participant_id"].nunique()
+    unknown: list[Exclusion] = []
+    if settings.exclude is not None:
+        long, unknown = exclude(long, read_exclusions(settings.exclude), slices)
+    best = best_images(long)
+    study = study_of(settings, long, best, people(facts), slices)
+    tables = statistics(study)
+    if settings.combat:
+        areas, tables["harmonisation"] = harmonised(study)
+        long, best = (_beside(frame, areas) for frame in (long, best))
+    if settings.compression is not None:
+        given = read_sites(settings.compression) if settings.compression != Path() else None
+        tables["compression"], tables["compression_sites"] = compression(study.best, slices, given)
+    tables["missing"] = _ledger(study, long, facts, unknown)
+    write(settings.out, long, best, facts, study, tables)
     sys.stderr.write(
-        f"softseg: {long['source_image'].nunique()} images of {who} participants pooled in {out}\n"
+        f"softseg: {long['source_image'].nunique()} images of {long['participant_id'].nunique()} "
+        f"participants pooled in {settings.out}\n"
     )
     return Exit.DONE
+
+
+def write(
+    out: Path,
+    long: pd.DataFrame,
+    best: pd.DataFrame,
+    facts: Sequence[dict[str, Any]],
+    study: Study,
+    tables: Mapping[str, list[dict[str, Any]]],
+) -> None:
+    """Write all tables with their dictionaries; those of an earlier run that are not made now are removed."""
+    more = [name for name in (HARMONISED, *EXCLUDED) if name in long]
+    notes = {"Notes": study.notes, "Options": _options(study)}
+    derivatives.write_table(
+        out / "group_csa.tsv", Rows(long[[*LONG, *more]]), DESCRIBED, columns=[*LONG, *more], extra=notes
+    )
+    rows, described = wide(best, facts)
+    derivatives.write_table(out / "group_csa_wide.tsv", rows, described, columns=[*WHO, *described])
+    members = study.settings.contrast_set
+    derivatives.write_table(
+        out / "group_variability.tsv", variability(best, members), DESCRIBED, columns=VARIABILITY
+    )
+    apart = outliers(best) if len(best) else None
+    derivatives.write_table(out / "group_qc.tsv", quality(long, facts, apart), DESCRIBED, columns=QC)
+    for name, columns in TABLES.items():
+        path = out / f"group_{name}.tsv"
+        if name not in tables or (name in OPTIONAL and not tables[name]):
+            derivatives.remove(path)
+            continue
+        derivatives.write_table(path, tables[name], _described(name), columns=columns, extra=notes)
+
+
+def _described(name: str) -> dict[str, dict[str, Any]]:
+    """The dictionary of one table: some columns mean another thing than in the tables of images."""
+    special = {
+        "power": {"sd_mm2": "SD that the numbers are planned by: between controls, or of a change"},
+        "profile": {
+            "sd_mm2": "SD between people", "mean_mm2": "Mean area of the group",
+            "level": "Vertebral level: C1 is 1, T1 is 8",
+        },
+    }.get(name, {})  # fmt: skip
+    units = {"sd_mm2": "mm^2", "mean_mm2": "mm^2"}
+    return DESCRIBED | {
+        column: {"Description": text, **({"Units": units[column]} if column in units else {})}
+        for column, text in special.items()
+    }
+
+
+def _options(study: Study) -> dict[str, Any]:
+    """What was asked for: a page or a methods section names it."""
+    settings = study.settings
+    return {
+        "contrast_set": list(settings.contrast_set), "group_column": study.group,
+        "controls": study.control, "covariates": list(settings.covariates),
+        "covariates_used": study.covariates, "formula": settings.formula,
+        "norms": settings.norms, "combat": settings.combat, "combat_fit_on": settings.combat_fit_on,
+        "exclude": settings.exclude.name if settings.exclude else None,
+        "include_limited": settings.include_limited,
+    }  # fmt: skip
+
+
+def _beside(frame: pd.DataFrame, areas: pd.DataFrame) -> pd.DataFrame:
+    """Harmonised areas as a column beside the raw ones, on the rows of the images they are of."""
+    keys = [*WHO, "region", "contrast"]
+    keyed = frame.assign(session_id=frame["session_id"].astype(object).fillna(""))
+    joined = keyed.merge(areas, on=[*keys, "source_image"], how="left", validate="m:1")
+    joined.index = frame.index
+    return joined
+
+
+def _ledger(
+    study: Study, long: pd.DataFrame, facts: Sequence[dict[str, Any]], unknown: Sequence[Exclusion]
+) -> list[dict[str, Any]]:
+    sessions = [{"who": who(said), "missing": said["missing"], "images": said["images"]} for said in facts]
+    group = study.group if study.control is not None else None
+    return [
+        *of_sessions(sessions, study.settings.contrast_set),
+        *of_images(long, LEAST_COVERAGE),
+        *of_people(study.people, study.covariates, group),
+        *(
+            {
+                "input": each.file, "status": "unknown exclusion", "reason": "no image of this name is there",
+                "figures": "none",
+            }
+            for each in unknown
+        ),
+    ]  # fmt: skip
 
 
 def chosen_tables(settings: Settings) -> list[Path]:
@@ -110,13 +195,6 @@ def chosen_tables(settings: Settings) -> list[Path]:
     return [table for table in tables if owner[table] in settings.participants]
 
 
-def read_long(table: Path) -> pd.DataFrame:
-    """One session's joined table; text stays text, missing values are NaN."""
-    return pd.read_csv(
-        table, sep="\t", dtype=dict.fromkeys(TEXT, str), na_values=["n/a"], keep_default_na=False
-    )
-
-
 def check_uniform(long: pd.DataFrame, out: Path) -> None:
     """Refuse to pool what different models or versions computed.
 
@@ -133,156 +211,3 @@ def check_uniform(long: pd.DataFrame, out: Path) -> None:
                 f"{out}: holds results of different {what} ({', '.join(found)}); "
                 "run the participant level again for all, or pool them with --allow-mixed",
             )
-
-
-def best_images(long: pd.DataFrame) -> pd.DataFrame:
-    """Of several images of one contrast, the one that covers most of a region.
-
-    Coverage counts in whole percent; between equals the one corrected for gradient
-    non-linearity, then the first run. Means of less than 80 % of a region are left out, and
-    so are pixels too coarse to measure on.
-    """
-    usable = long[(long["coverage"] >= LEAST_COVERAGE) & (long["csa_fit"] != "no") & long["area_mm2"].notna()]
-    ranked = usable.assign(
-        _covered=-usable["coverage"].round(2),
-        _length=-usable["length_mm"].where(usable["region"] == "cord", 0.0).round(),
-        _corrected=usable["gradient_correction"].map(CORRECTED_FIRST),
-        session_id=usable["session_id"].astype(object).fillna(""),
-    )
-    ranked = ranked.sort_values(
-        ["_length", "_covered", "_corrected", "run", "source_image"], na_position="first", kind="stable"
-    )
-    best = ranked.drop_duplicates([*WHO, "contrast", "region"])
-    return best.drop(columns=["_covered", "_length", "_corrected"]).sort_index()
-
-
-def wide(
-    best: pd.DataFrame, facts: Sequence[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """One row a session, a column a region and contrast (``vert-C3_T2w``).
-
-    Returns
-    -------
-    rows : list of dict
-        With the participant's own columns (age, sex, ...).
-    described : dict
-        The data dictionary of all columns but the two identifiers.
-    """
-    order = dict.fromkeys(
-        f"{region}_{contrast}" for region, contrast in zip(best["region"], best["contrast"], strict=True)
-    )
-    areas: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in _records(best):
-        cells = areas.setdefault((row["participant_id"], row["session_id"] or ""), {})
-        cells[f"{row['region']}_{row['contrast']}"] = row["area_mm2"]
-    rows = []
-    own: dict[str, None] = {}
-    for said in facts:
-        who = _who(said)
-        personal = {**said["participant_row"], **said["session_row"]}
-        personal = {name: value for name, value in personal.items() if name not in WHO and name not in order}
-        own |= dict.fromkeys(personal)
-        rows.append({**who, **personal, **areas.get((who["participant_id"], who["session_id"] or ""), {})})
-    described = {name: column(f"{name} of participants.tsv or the sessions table") for name in own}
-    for name in order:
-        region, contrast = name.rsplit("_", 1)
-        described[name] = column(
-            f"area_mm2 of {contrast} over {region}, n/a if less than {LEAST_COVERAGE:.0%} is covered",
-            "mm^2",
-        )
-    return rows, described
-
-
-def variability(best: pd.DataFrame, contrast_set: Iterable[str]) -> list[dict[str, Any]]:
-    """Spread of area over a declared set of contrasts, per session and region.
-
-    ``cord`` is left out: it is another stretch in every image.
-    """
-    members = list(contrast_set)
-    rows = []
-    shared = best[best["region"] != "cord"]
-    for (participant, session, region), part in shared.groupby([*WHO, "region"], sort=False):
-        areas = part.set_index("contrast")["area_mm2"]
-        there = [name for name in members if name in areas.index]
-        values = areas.loc[there]
-        several = len(there) > 1
-        mean, spread = values.mean(), values.std(ddof=1)
-        rows.append(
-            {
-                "participant_id": participant,
-                "session_id": session,
-                "region": region,
-                "contrast_set": members,
-                "members": there,
-                "n_contrasts": len(there),
-                "mean_mm2": mean,
-                "sd_mm2": spread,
-                "cv_percent": 100 * spread / mean if several else None,
-                "range_mm2": values.max() - values.min() if several else None,
-                "dwi_mm2": areas.get("DWI"),
-            }
-        )
-    return rows
-
-
-def missing(
-    long: pd.DataFrame, facts: Sequence[dict[str, Any]], contrast_set: Iterable[str]
-) -> list[dict[str, Any]]:
-    """The ledger: every input without a measurement, and every contrast of the set a session lacks."""
-    members = list(contrast_set)
-    rows: list[dict[str, Any]] = []
-    for said in facts:
-        who = _who(said)
-        rows += [{**who, **entry} for entry in said["missing"]]
-        rows += [
-            {
-                **who,
-                "contrast": card["contrast"],
-                "input": card["source"],
-                "status": "no_cord",
-                "reason": "no cord was found in it",
-            }
-            for card in said["images"]
-            if card["status"] == "no_cord"
-        ]
-        known = {card["contrast"] for card in said["images"]} | {
-            entry["contrast"] for entry in said["missing"]
-        }
-        rows += [
-            {
-                **who,
-                "contrast": name,
-                "status": "absent",
-                "reason": "the session has no image of this contrast",
-            }
-            for name in members
-            if name not in known
-        ]
-    return rows
-
-
-def quality(long: pd.DataFrame, facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row an image: what was seen of the cord, and how many slices are flagged."""
-    flagged = {
-        card["source"]: sum(card.get("slice_flags", {}).values()) for said in facts for card in said["images"]
-    }
-    rows = _records(long[long["region"] == "cord"])
-    return [
-        {name: row.get(name) for name in QC} | {"n_flagged": flagged.get(row["source_image"])} for row in rows
-    ]
-
-
-def _who(said: dict[str, Any]) -> dict[str, Any]:
-    session = said["session"]
-    return {
-        "participant_id": f"sub-{said['participant']}",
-        "session_id": f"ses-{session}" if session else None,
-    }
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): _value(value) for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _value(value: Any) -> Any:
-    return None if pd.isna(value) else value

@@ -52,7 +52,7 @@ def settings_of(argv: Sequence[str]) -> Settings:
     chosen["mem_gb"] = granted_memory_gb(arguments.mem_gb)
     chosen["participants"] = tuple(label.removeprefix("sub-") for label in arguments.participants)
     chosen["sessions"] = tuple(label.removeprefix("ses-") for label in arguments.sessions)
-    for name in ("contrasts", "derivatives", "contrast_set"):
+    for name in ("contrasts", "derivatives", "contrast_set", "covariates"):
         chosen[name] = tuple(chosen[name])
     del chosen["notrack"]
     settings = Settings(**chosen)
@@ -96,6 +96,7 @@ def parser() -> Parser:
     result.add_argument("--version", action="version", version=f"softseg {version()}")
     _add_selection(result.add_argument_group("what to process"))
     _add_measures(result.add_argument_group("how to measure"))
+    _add_study(result.add_argument_group("group: statistics of the study"))
     _add_resources(result.add_argument_group("how to run"))
     return result
 
@@ -222,6 +223,64 @@ def _add_measures(group: argparse._ArgumentGroup) -> None:
         "--allow_mixed",
         action="store_true",
         help="group: pool results of different models or versions",
+    )
+
+
+def _add_study(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--group-column",
+        "--group_column",
+        metavar="NAME",
+        help="column that tells patients from controls (pathology, group or diagnosis)",
+    )
+    group.add_argument(
+        "--controls", metavar="LABEL", help="what controls are called in it (HC, control, ...)"
+    )
+    group.add_argument(
+        "--covariates",
+        nargs="*",
+        metavar="NAME",
+        default=list(Settings.covariates),
+        help="columns that models adjust for (age sex)",
+    )
+    group.add_argument(
+        "--formula", metavar="TEXT", help="terms of the comparison of groups: 'age + sex + height + (1|site)'"
+    )
+    group.add_argument(
+        "--combat", action="store_true", help="harmonise areas over scanners, in columns beside the raw ones"
+    )
+    group.add_argument(
+        "--combat-fit-on",
+        "--combat_fit_on",
+        choices=("controls", "all"),
+        default=Settings.combat_fit_on,
+        help="whose images harmonisation is fitted on (controls)",
+    )
+    group.add_argument(
+        "--norms",
+        metavar="{controls,published,FILE}",
+        default=Settings.norms,
+        help="what each person is compared with (the study's own controls)",
+    )
+    group.add_argument(
+        "--exclude",
+        type=existing_file,
+        metavar="FILE",
+        help="exclude.tsv (file, slices or levels, reason, rater, date) or SCT's qc_fail.yml",
+    )
+    group.add_argument(
+        "--compression",
+        type=existing_file,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="minima per level and narrowings, at sites that FILE names (participant_id, site) or detected",
+    )
+    group.add_argument(
+        "--include-limited",
+        "--include_limited",
+        action="store_true",
+        help="images whose pixels or plane limit the area enter comparisons of groups, too",
     )
 
 

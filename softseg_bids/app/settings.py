@@ -28,6 +28,22 @@ class Settings:
         Contrast keys over which variability is computed.
     site_column : str or None
         Column of participants.tsv that names the site.
+    group_column, controls : str or None
+        Group: column that tells patients from controls, and what controls are called in it.
+    covariates : tuple of str
+        Group: columns that models adjust for.
+    formula : str or None
+        Group: right-hand side of the comparison of groups.
+    combat, combat_fit_on : bool, str
+        Group: harmonise over scanners, fitted on ``controls`` or ``all``.
+    norms : str
+        Group: ``controls``, ``published`` or a table.
+    exclude : Path or None
+        Group: list of exclusions.
+    compression : Path or None
+        Group: table of sites; ``Path()`` where they are to be detected.
+    include_limited : bool
+        Group: images of limited use enter norms' and groups' tests.
     model : Path or None
         A checkpoint; None is the packaged one.
     device : str
@@ -56,6 +72,16 @@ class Settings:
     derivatives: tuple[tuple[str, Path], ...] = ()
     contrast_set: tuple[str, ...] = ("T1w", "T2w", "T2starw", "MTon", "GRET1w")
     site_column: str | None = None
+    group_column: str | None = None
+    controls: str | None = None
+    covariates: tuple[str, ...] = ("age", "sex")
+    formula: str | None = None
+    combat: bool = False
+    combat_fit_on: str = "controls"
+    norms: str = "controls"
+    exclude: Path | None = None
+    compression: Path | None = None
+    include_limited: bool = False
     model: Path | None = None
     device: str = "auto"
     plugin: Path | None = None

@@ -75,7 +75,9 @@ def noncentrality_interval(t: float, df: float, level: float = LEVEL) -> tuple[f
 
     def at(probability: float) -> float:
         def over(delta: float) -> float:
-            return float(stats.nct.cdf(t, df, delta) - probability)
+            below = float(stats.nct.cdf(t, df, delta))
+            # Far out the series gives up, where the answer is 0 or 1.
+            return (below if np.isfinite(below) else float(delta < t)) - probability
 
         reach = 10.0 + 2.0 * abs(t)
         return float(optimize.brentq(over, t - reach, t + reach))

@@ -23,7 +23,7 @@ class Harmonised(NamedTuple):
     Attributes
     ----------
     areas : DataFrame
-        ``participant_id session_id region contrast area_harmonised_mm2``.
+        ``participant_id session_id region contrast source_image area_harmonised_mm2``.
     rows : list of dict
         One a batch and feature: what was taken out; or why a batch was refused.
     """
@@ -54,7 +54,8 @@ def harmonise(
     Parameters
     ----------
     best : DataFrame
-        One row a session, contrast and region, with ``site scanner software`` and covariates.
+        One row a session, contrast and region, with ``source_image site scanner
+        software`` and covariates.
     fit_on : Series of bool, index of ``best``
         Rows of the people the model is fitted on (controls).
     covariates : sequence of str
@@ -70,7 +71,7 @@ def harmonise(
         for name, (count, reason) in refused.items()
     ]
     names = [name for name in sessions["_batch"].unique() if name not in refused]
-    empty = pd.DataFrame(columns=[*ROW, "region", "contrast", "area_harmonised_mm2"])
+    empty = pd.DataFrame(columns=[*ROW, "region", "contrast", "source_image", "area_harmonised_mm2"])
     if len(names) < 2:
         rows.append(
             {
@@ -119,6 +120,8 @@ def harmonise(
         contrast=[features[n][1] for n in feature],
         area_harmonised_mm2=found.values[at, feature],
     )
+    # Of the image that was measured, not of others of its contrast.
+    areas = areas.merge(data[[*ROW, "region", "contrast", "source_image"]], on=[*ROW, "region", "contrast"])
     return Harmonised(areas, rows)
 
 

@@ -224,18 +224,13 @@ class _Model:
             return np.zeros(0)
         if len(bounds) == 1:
             return self._along(lambda angle: self.deviance(np.array([angle])))
-        starts = [
-            np.array([0.7 if low == 0.0 else 0.0 for low, _ in bounds]),
-            np.array([0.1 if low == 0.0 else 0.0 for low, _ in bounds]),
-        ]
-        found = [
-            optimize.minimize(
-                self.deviance, start, method="Nelder-Mead", bounds=bounds,
-                options={"xatol": 1e-5, "fatol": 1e-7, "maxiter": 2000},
-            )
-            for start in starts
-        ]  # fmt: skip
-        return np.asarray(min(found, key=lambda result: result.fun).x)
+        start = np.array([0.7 if low == 0.0 else 0.0 for low, _ in bounds])
+        if all(size == 1 for size in self.sizes):
+            # Smooth in the angles, and every evaluation of a large system counts.
+            return np.asarray(optimize.minimize(self.deviance, start, method="L-BFGS-B", bounds=bounds).x)
+        options = {"xatol": 1e-5, "fatol": 1e-7, "maxiter": 2000}
+        found = optimize.minimize(self.deviance, start, method="Nelder-Mead", bounds=bounds, options=options)
+        return np.asarray(found.x)
 
     def _along(self, function: Callable[[float], float]) -> Floats:
         """Minimum over one angle, its lower end included."""

@@ -1,0 +1,159 @@
+"""Per-slice tables in OUT: measuring again without excluded slices, compression, and visits side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from softseg_bids.app.columns import MEASURES
+from softseg_bids.app.exclusions import Exclusion
+from softseg_bids.core.levels import Region, summarise
+from softseg_bids.core.quality import in_means
+
+Floats = NDArray[np.float64]
+NEEDS_LABELS = ("vert-", "disc-", "pmj-")
+
+
+class Slices(NamedTuple):
+    """The per-slice table of one image.
+
+    Attributes
+    ----------
+    numbers : ndarray of int, shape (n,)
+        As a viewer counts them.
+    position_mm, level, length_mm : ndarray, shape (n,)
+    measures : dict of ndarray, shape (n,)
+    usable : ndarray of bool, shape (n,)
+        Slices that enter means.
+    """
+
+    numbers: NDArray[np.intp]
+    position_mm: Floats
+    level: Floats
+    length_mm: Floats
+    measures: dict[str, Floats]
+    usable: NDArray[np.bool_]
+
+    @property
+    def starts_mm(self) -> Floats:
+        """Upper end of each slice along the axis."""
+        return np.asarray(self.position_mm - 0.5 * self.length_mm)
+
+    @property
+    def ends_mm(self) -> Floats:
+        """Lower end of each slice along the axis."""
+        return np.asarray(self.position_mm + 0.5 * self.length_mm)
+
+    @property
+    def extent_mm(self) -> tuple[float, float] | None:
+        """The stretch of the usable slices, None if there are none."""
+        seen = self.usable & np.isfinite(self.measures["area_mm2"])
+        if not seen.any():
+            return None
+        return float(self.starts_mm[seen].min()), float(self.ends_mm[seen].max())
+
+    def mean(self, start_mm: float, end_mm: float) -> dict[str, float]:
+        """Means over a stretch, as of `core.levels.summarise`."""
+        region = Region("", start_mm, end_mm)
+        return summarise(self.measures, self.starts_mm, self.ends_mm, region, self.usable)
+
+
+def slice_table(out: Path, card: dict[str, Any]) -> Path:
+    """The per-slice table of an image, from its card in the session's facts."""
+    return out / str(card["folder"]) / f"{card['stem']}_label-SC_desc-{card['contrast']}Perslice_morph.tsv"
+
+
+def read_slices(path: Path) -> Slices | None:
+    """A per-slice table; None if it is not there."""
+    if not path.is_file():
+        return None
+    header, *lines = (line.split("\t") for line in path.read_text().splitlines())
+    cells = dict(zip(header, zip(*lines, strict=True), strict=True)) if lines else {}
+    if not cells:
+        return None
+    flags = [() if text == "n/a" else tuple(text.split(";")) for text in cells["flags"]]
+    return Slices(
+        _numbers(cells["slice"]).astype(np.intp), _numbers(cells["position_mm"]), _numbers(cells["level"]),
+        _numbers(cells["length_mm"]), {name: _numbers(cells[name]) for name in MEASURES}, in_means(flags),
+    )  # fmt: skip
+
+
+def _numbers(texts: Sequence[str]) -> Floats:
+    return np.array([np.nan if text == "n/a" else float(text) for text in texts])
+
+
+def without(slices: Slices, exclusions: Sequence[Exclusion]) -> Slices:
+    """The same with excluded slices and levels out of means."""
+    gone = np.zeros(len(slices.numbers), dtype=bool)
+    for exclusion in exclusions:
+        for first, last in exclusion.slices:
+            gone |= (slices.numbers >= first) & (slices.numbers <= last)
+        for first, last in exclusion.levels:
+            gone |= (slices.level >= first) & (slices.level < last + 1)
+    return slices._replace(usable=slices.usable & ~gone)
+
+
+def exclude(
+    long: pd.DataFrame, exclusions: Sequence[Exclusion], tables: dict[str, Path]
+) -> tuple[pd.DataFrame, list[Exclusion]]:
+    """Mark excluded images, and measure images again without their excluded slices.
+
+    Parameters
+    ----------
+    long : DataFrame
+        All rows.
+    exclusions : sequence of Exclusion
+    tables : dict of str to Path
+        Source image -> its per-slice table.
+
+    Returns
+    -------
+    long : DataFrame
+        With ``excluded`` (``image``, ``slices`` or n/a) and ``excluded_reason``.
+    unknown : list of Exclusion
+        Those that are about no image.
+    """
+    long = long.assign(excluded=None, excluded_reason=None).astype(
+        {"excluded": object, "excluded_reason": object}
+    )
+    unknown = []
+    by_image: dict[str, list[Exclusion]] = {}
+    sources = [str(source) for source in long["source_image"].dropna().unique()]
+    for exclusion in exclusions:
+        about = [source for source in sources if exclusion.concerns(source)]
+        if not about:
+            unknown.append(exclusion)
+        for source in about:
+            by_image.setdefault(source, []).append(exclusion)
+    for source, found in by_image.items():
+        rows = long.index[long["source_image"] == source]
+        whole = [each for each in found if each.what == "image"]
+        part = [each for each in found if each.what == "slices"]
+        labels = [each for each in found if each.what == "labels"]
+        if whole:
+            long.loc[rows, ["excluded", "excluded_reason"]] = ["image", whole[0].said]
+            continue
+        if labels:
+            levelled = rows[long.loc[rows, "region"].str.startswith(NEEDS_LABELS)]
+            long.loc[levelled, ["excluded", "excluded_reason"]] = ["image", labels[0].said]
+        slices = read_slices(tables[source]) if part and source in tables else None
+        if slices is not None:
+            long = _measured_again(long, rows, without(slices, part), "; ".join(each.said for each in part))
+    return long, unknown
+
+
+def _measured_again(long: pd.DataFrame, rows: pd.Index, slices: Slices, reason: str) -> pd.DataFrame:
+    for row in rows:
+        if long.at[row, "excluded"] == "image":
+            continue
+        start, end = long.loc[row, ["start_mm", "end_mm"]].astype(float)
+        found = slices.mean(start, end)
+        for name, value in found.items():
+            long.at[row, name] = value
+        long.loc[row, ["excluded", "excluded_reason"]] = ["slices", reason]
+    return long

@@ -1,0 +1,111 @@
+"""What the group level reads: every session's table at once, and who the people are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from softseg_bids.app.columns import LONG
+from softseg_bids.stats.design import tidy
+
+WHO = ["participant_id", "session_id"]
+TEXT = (
+    "participant_id", "session_id", "run", "contrast", "acq", "ce", "rec", "plane", "site",
+    "manufacturer", "scanner", "software", "region", "source_image", "csa_fit", "mask_source",
+    "levels_source", "angle_source", "gradient_correction", "model_hash", "version", "status", "flags",
+)  # fmt: skip
+# Columns of a sessions table that say when it was.
+DATES = ("acq_time", "acq_date", "session_date", "date")
+YEAR_DAYS = 365.25
+
+
+class Rows(Sequence[dict[str, Any]]):
+    """A frame as the rows that tables are written from, one at a time: a study does not fit in dicts."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __getitem__(self, index: Any) -> Any:
+        return dict(zip(self.frame.columns, self.frame.iloc[index], strict=True))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        names = list(self.frame.columns)
+        for row in zip(*(self.frame[name].tolist() for name in names), strict=True):
+            yield dict(zip(names, row, strict=True))
+
+
+def read_long(tables: Iterable[Path]) -> pd.DataFrame:
+    """The joined tables of all sessions as one; text stays text, missing values are NaN.
+
+    Parameters
+    ----------
+    tables : iterable of Path
+        Tables of one header are read in one go: opening a parser takes longer than a session's rows.
+    """
+    bodies: dict[str, list[str]] = {}
+    for table in tables:
+        header, _, body = table.read_text().partition("\n")
+        bodies.setdefault(header, []).append(body)
+    frames = [
+        pd.read_csv(
+            io.StringIO(f"{header}\n{''.join(parts)}"),
+            sep="\t", dtype=dict.fromkeys(TEXT, str), na_values=["n/a"], keep_default_na=False,
+        )
+        for header, parts in bodies.items()
+    ]  # fmt: skip
+    return pd.concat(frames, ignore_index=True).reindex(columns=LONG)
+
+
+def who(said: dict[str, Any]) -> dict[str, Any]:
+    """The two columns that name a session, from its facts."""
+    session = said["session"]
+    return {
+        "participant_id": f"sub-{said['participant']}",
+        "session_id": f"ses-{session}" if session else None,
+    }
+
+
+def people(facts: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """One row a session: its covariates (numbers where they are numbers), person and years since the first.
+
+    Returns
+    -------
+    DataFrame
+        ``participant_id session_id person_id years`` and the columns of participants.tsv and of the
+        sessions tables; ``session_id`` is empty where there is none.
+    """
+    rows = []
+    for said in facts:
+        named = who(said)
+        own = {**said["participant_row"], **{k: v for k, v in said["session_row"].items() if v is not None}}
+        own = {name: value for name, value in own.items() if name not in WHO and name not in LONG}
+        rows.append({**named, "session_id": named["session_id"] or "", **own})
+    frame = pd.DataFrame(rows)
+    for name in frame.columns.difference([*WHO, *DATES]):
+        frame[name] = tidy(frame[name])
+    person = frame["person_id"] if "person_id" in frame else pd.Series(None, index=frame.index, dtype=object)
+    frame["person_id"] = person.astype(object).where(person.notna(), frame["participant_id"]).astype(str)
+    return frame.assign(years=_years(frame))
+
+
+def _years(frame: pd.DataFrame) -> pd.Series:
+    """Years since the person's first session: by date, else by age; NaN if neither is known."""
+    when = next((name for name in DATES if name in frame), None)
+    if when is not None:
+        moment = pd.to_datetime(frame[when], errors="coerce", format="ISO8601", utc=True)
+        if moment.notna().any():
+            first = moment.groupby(frame["person_id"]).transform("min")
+            return (moment - first).dt.total_seconds() / (86400.0 * YEAR_DAYS)
+    if "age" in frame and pd.api.types.is_numeric_dtype(frame["age"]):
+        ages = frame["age"].groupby(frame["person_id"])
+        # participants.tsv holds one age for all sessions: no dates, then.
+        years = frame["age"] - ages.transform("min")
+        return years.where((ages.transform("nunique") > 1) | (ages.transform("size") == 1))
+    return pd.Series(float("nan"), index=frame.index)

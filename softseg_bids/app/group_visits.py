@@ -1,0 +1,178 @@
+"""Visits of one person measured over the identical stretch of cord, from the per-slice tables in OUT.
+
+Sessions are brought to the middle of all along the cord, by the shape of the cord and by labels; a
+region's limits are the mean of what the sessions say there, so that all are labelled once; and only
+what every session of the contrast covers is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softseg_bids.app.group_profiles import Slices, read_slices
+from softseg_bids.app.group_tables import LEAST_COVERAGE
+from softseg_bids.core.levels import LEVEL_NAMES
+from softseg_bids.core.midpoint import Profile, Shift, midpoint, pooled, shift_between, shift_of_labels
+
+FEATURES = ("area_mm2", "diameter_ap_mm", "diameter_rl_mm")
+# A stretch that is known worse than this is not the same stretch.
+MOST_ERROR_MM = 3.0
+LEAST_STRETCH_MM = 20.0
+WHOLE = "stretch"
+NUMBERS = {f"vert-{name}": number for number, name in LEVEL_NAMES.items()}
+COLUMNS = [
+    "person_id", "participant_id", "session_id", "contrast", "region", "area_mm2", "years", "scanner",
+    "software", "coverage", "shift_error_mm", "alignment",
+]  # fmt: skip
+Tables = Mapping[str, Path]
+
+
+def visits(best: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    """Areas of everyone with several sessions, each contrast on its own.
+
+    Parameters
+    ----------
+    best : DataFrame
+        One row a session, contrast and region, with ``person_id years``.
+    tables : mapping of str to Path
+        Source image -> its per-slice table.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`; ``alignment`` is ``midpoint``, or ``labels`` where sessions could not be aligned
+        (each region as each session measured it).
+    """
+    keyed = best.assign(_visit=best["participant_id"] + "/" + best["session_id"])
+    several = keyed.groupby("person_id")["_visit"].transform("nunique") > 1
+    rows: list[dict[str, Any]] = []
+    for _, part in keyed[several].groupby("person_id", sort=False):
+        rows += _person(part, tables)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _person(part: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
+    order = part.sort_values(["years", "_visit"], kind="stable")["_visit"].unique().tolist()
+    images = part[part["region"] == "cord"].drop_duplicates(["_visit", "contrast"])
+    slices = {
+        (row.contrast, row._visit): found
+        for row in images.itertuples()
+        if row.source_image in tables and (found := read_slices(tables[str(row.source_image)])) is not None
+    }
+    alone = {
+        (row.contrast, row._visit) for row in images.itertuples() if "not_shared" in str(row.flags)
+    }  # fmt: skip
+    labels = {visit: _labels(part[part["_visit"] == visit]) for visit in order}
+    moves = _moves(order, {key: found for key, found in slices.items() if key not in alone}, labels)
+    rows: list[dict[str, Any]] = []
+    for contrast, own in part.groupby("contrast", sort=False, observed=True):
+        there = [visit for visit in order if (contrast, visit) in slices]
+        if len(there) < 2:
+            continue
+        chosen = moves
+        if any((contrast, visit) in alone for visit in there):
+            chosen = _moves(there, {(contrast, visit): slices[contrast, visit] for visit in there}, {})
+        facts = own.drop_duplicates("_visit").set_index("_visit")
+        aligned = chosen is not None and all(visit in chosen for visit in there)
+        if aligned and chosen is not None:
+            views = {visit: (slices[contrast, visit], chosen[visit]) for visit in there}
+            found = _identical(own, views)
+        else:
+            found = _as_labelled(own)
+        rows += [{**_facts(facts.loc[row["_visit"]]), "contrast": contrast, **row} for row in found]
+    return rows
+
+
+def _as_labelled(own: pd.DataFrame) -> list[dict[str, Any]]:
+    """Regions as each session measured them, where sessions cannot be aligned."""
+    names = ["_visit", "region", "area_mm2", "coverage"]
+    rows = own.loc[own["region"] != "cord", names].itertuples(index=False)
+    return [{**dict(zip(names, row, strict=True)), "alignment": "labels"} for row in rows]
+
+
+def _facts(row: pd.Series) -> dict[str, Any]:
+    names = ("person_id", "participant_id", "session_id", "years", "scanner", "software")
+    return {name: row[name] for name in names}
+
+
+def _labels(session: pd.DataFrame) -> dict[int, float]:
+    """Disc positions of a session, as the limits of its vertebral regions say them."""
+    found: dict[int, float] = {}
+    for region, start, end in zip(session["region"], session["start_mm"], session["end_mm"], strict=True):
+        if region in NUMBERS:
+            found.setdefault(NUMBERS[region], float(start))
+            found.setdefault(NUMBERS[region] + 1, float(end))
+    return found
+
+
+def _profile(slices: Slices) -> Profile | None:
+    features = np.column_stack([slices.measures[name] for name in FEATURES])
+    known = slices.usable & (np.isfinite(features) & (features > 0)).all(axis=1)
+    if known.sum() < 3:
+        return None
+    order = np.argsort(slices.position_mm[known])
+    return Profile(slices.position_mm[known][order], features[known][order])
+
+
+def _moves(
+    order: list[str], slices: Mapping[tuple[Any, str], Slices], labels: Mapping[str, dict[int, float]]
+) -> dict[str, Shift] | None:
+    """How far each visit is to be moved to the middle of all; None if they cannot be aligned."""
+    first, *later = order
+    profiles = {key: _profile(found) for key, found in slices.items()}
+    shifts = [Shift(0.0, 0.0)]
+    for visit in later:
+        found = []
+        for contrast in {contrast for contrast, _ in slices}:
+            fixed, moving = profiles.get((contrast, first)), profiles.get((contrast, visit))
+            if fixed is not None and moving is not None:
+                found.append(shift_between(fixed, moving))
+        found.append(shift_of_labels(labels.get(first, {}), labels.get(visit, {})))
+        mean = pooled([shift for shift in found if shift is not None])
+        if mean is None or mean.error_mm > MOST_ERROR_MM:
+            return None
+        shifts.append(mean)
+    moved = midpoint([shift.shift_mm for shift in shifts])
+    return {
+        visit: Shift(to, shift.error_mm) for visit, to, shift in zip(order, moved, shifts, strict=True)
+    }  # fmt: skip
+
+
+def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> list[dict[str, Any]]:
+    """Every region over what all visits cover of it, and the whole stretch they share."""
+    extents = {visit: slices.extent_mm for visit, (slices, _) in views.items()}
+    if any(extent is None for extent in extents.values()):
+        return []
+    seen = [
+        (extent[0] + views[visit][1].shift_mm, extent[1] + views[visit][1].shift_mm)
+        for visit, extent in extents.items()
+        if extent is not None
+    ]
+    low, high = max(start for start, _ in seen), min(end for _, end in seen)
+    limits: dict[str, tuple[float, float]] = {}
+    for region, part in own[~own["region"].isin(["cord", "common"])].groupby("region", sort=False):
+        move = np.array([views[visit][1].shift_mm if visit in views else np.nan for visit in part["_visit"]])
+        start, end = (
+            float(np.nanmean(part[name].to_numpy(dtype=float) + move)) for name in ("start_mm", "end_mm")
+        )
+        if np.isfinite(start) and min(end, high) - max(start, low) >= LEAST_COVERAGE * (end - start):
+            limits[str(region)] = (start, end)
+    if high - low >= LEAST_STRETCH_MM:
+        limits[WHOLE] = (low, high)
+    rows: list[dict[str, Any]] = []
+    for region, (start, end) in limits.items():
+        for visit, (slices, move) in views.items():
+            found = slices.mean(max(start, low) - move.shift_mm, min(end, high) - move.shift_mm)
+            rows.append(
+                {
+                    "_visit": visit, "region": region, "area_mm2": found["area_mm2"],
+                    "coverage": found["length_mm"] / (end - start), "shift_error_mm": move.error_mm,
+                    "alignment": "midpoint",
+                }
+            )  # fmt: skip
+    return rows
