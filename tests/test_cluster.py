@@ -106,19 +106,19 @@ def test_slurm_runs_every_step_as_a_job(
 
 @pytest.mark.timeout(1200)
 def test_a_job_that_vanishes_costs_only_its_own_unit(slurm: Slurm, tmp_path: Path) -> None:
-    words = {"first": "live", "second": "die"}
+    words = {"first": "die", "second": "fail", "third": "live"}
     base, logs = tmp_path / "pass", tmp_path / "logs"
     logs.mkdir()
     configure(logs, stop_on_first_crash=False)
     assemble, progress, _ = words_pass(words, base)
     chosen = settings(plugin=plugin_file(tmp_path, "--mem=9G"), work=tmp_path)
     run_pass(assemble, progress, chosen, base, logs)
-    assert {name: unit.state for name, unit in progress.units.items()} == {
-        "first": "done",
-        "second": "failed",
-    }
-    assert (progress.units["second"].reason, progress.units["second"].kind) == (LOST, "killed")
-    assert not list(logs.glob("crash-*"))
+    states = {name: unit.state for name, unit in progress.units.items()}
+    assert states == {"first": "failed", "second": "failed", "third": "done"}
+    lost, failed = progress.units["first"], progress.units["second"]
+    assert (lost.reason, lost.kind) == (LOST, "killed")
+    assert failed.kind == "unexpected" and "ValueError: fail" in failed.reason
+    assert [str(path) for path in logs.glob("crash-*")] == [failed.crash]
     for said in slurm.asked().values():
         assert said.count("--mem=") == 1 and "--mem=9G" in said and "--cpus-per-task=3" in said
 

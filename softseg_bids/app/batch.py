@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Collection
@@ -23,6 +24,34 @@ RESULT_TIMEOUT_S = 30.0
 def is_batch_system(plugin: str) -> bool:
     """Whether a nipype plugin submits each step as a job of its own."""
     return issubclass(getattr(plugins, f"{plugin}Plugin"), SGELikeBatchManagerBase)
+
+
+class Steady:
+    """What is mixed into a plugin so that a job without a result costs only its own unit.
+
+    nipype appends a list to the traceback of such a job, which is text: the whole run would end.
+    """
+
+    traces: dict[str, str]
+
+    def _report_crash(self, node: Any, result: Any = None) -> Any:
+        lines = result["traceback"] if result else []
+        lines = lines.splitlines(keepends=True) if isinstance(lines, str) else list(lines)
+        self.traces[node.fullname] = "".join(lines)
+        with contextlib.suppress(OSError):  # a full disk has no room for crash files
+            return super()._report_crash(node, dict(result, traceback=lines) if result else None)  # type: ignore[misc]
+        return None
+
+    def close(self) -> None:
+        """Nothing to let go of: jobs under way are the batch system's."""
+
+
+def runner_of(plugin: str, arguments: dict[str, Any]) -> Any:
+    """A batch system's plugin, made steady; ``traces`` has the traceback of each step that failed."""
+    base = getattr(plugins, f"{plugin}Plugin")
+    runner = type(base.__name__, (Steady, base), {})(plugin_args=arguments)
+    runner.traces = {}
+    return runner
 
 
 def check_plugin(plugin: str, work: Path) -> None:

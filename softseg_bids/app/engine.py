@@ -22,7 +22,7 @@ from nipype import config
 from nipype.pipeline import plugins
 from nipype.pipeline.engine import Workflow
 
-from softseg_bids.app.batch import ask_for_resources, check_plugin, is_batch_system
+from softseg_bids.app.batch import ask_for_resources, check_plugin, is_batch_system, runner_of
 from softseg_bids.app.failures import KILLED, explain, unwritable_error
 from softseg_bids.app.interfaces import FAILURE
 from softseg_bids.app.plugins import InOrder, Several
@@ -174,12 +174,14 @@ def _run(workflow: Workflow, engine: Engine, progress: Progress, traces: dict[st
         progress.event(name, step, status)
 
     arguments = engine.arguments | {"status_callback": follow}
+    runner: Any
     if is_batch_system(engine.plugin):
-        arguments = ask_for_resources(workflow, engine.plugin, arguments, logs)
-    if engine.plugin not in ("MultiProc", "Linear"):
+        runner = runner_of(engine.plugin, ask_for_resources(workflow, engine.plugin, arguments, logs))
+    elif engine.plugin in ("MultiProc", "Linear"):
+        runner = (Several if engine.plugin == "MultiProc" else InOrder)(arguments)
+    else:
         workflow.run(plugin=engine.plugin, plugin_args=arguments)
         return
-    runner = (Several if engine.plugin == "MultiProc" else InOrder)(arguments)
     try:
         workflow.run(plugin=runner)
     finally:

@@ -25,9 +25,8 @@ PAGE_STEPS = ("page",)
 
 # Most memory of a step (GiB): what bench/memory.py measured over image sizes (docs/clusters.md has the
 # figures), with half as much again for other libraries and more threads: a worker with everything
-# loaded, and what an image adds. The network's
-# windows are of one size; what grows with the field of view is the locator's grid, with the voxels
-# the image itself and its mask.
+# loaded, and what an image adds. The network's windows are of one size; what grows with the field of
+# view is the locator's grid, and with the voxels the image itself and its mask.
 NETWORK_GB = 0.6
 NETWORK_GB_PER_MILLION_VOXELS = 0.02
 NETWORK_GB_PER_MILLION_MM3 = 0.01
