@@ -319,3 +319,22 @@ def test_two_processes(bids: MakeDataset, blind_checkpoint: Path, tmp_path: Path
     assert main([str(bids.root), str(out), "participant", *options]) == 0
     statuses = {entry["input"]: entry["status"] for entry in manifest_of(out)["inputs"]}
     assert statuses == {T2W: "measured", "sub-02/anat/sub-02_T2w.nii.gz": "no_cord"}
+
+
+def test_the_models_own_doubt_stands_beside_every_area(
+    bids: MakeDataset, softseg: Softseg, checkpoint: Path, tmp_path: Path
+) -> None:
+    bids.image(T2W, axis=TILT)
+    facts = checkpoint.with_suffix(".json")
+    facts.write_text('{"AreaUncertainty": [0.1, 0, 0]}')
+    assert softseg(bids.root, tmp_path / "out", "participant") == 0
+    table = rows_of(tmp_path / "out/sub-01/anat/sub-01_label-SC_desc-T2wPerslice_morph.tsv")
+    inner = [row for row in table if row["area_mm2"] != "n/a"]
+    for row in inner:
+        assert float(row["area_sd_mm2"]) == pytest.approx(0.1 * float(row["area_mm2"]), rel=1e-4)
+    facts.write_text('{"AreaUncertainty": "small"}')
+    assert softseg(bids.root, tmp_path / "out2", "participant") == 64
+    facts.write_text("{}")
+    assert softseg(bids.root, tmp_path / "out3", "participant") == 0
+    table = rows_of(tmp_path / "out3/sub-01/anat/sub-01_label-SC_desc-T2wPerslice_morph.tsv")
+    assert {row["area_sd_mm2"] for row in table} == {"n/a"}

@@ -16,4 +16,16 @@ LONG = (
     "status", "flags",
 )  # fmt: skip
 
-SLICES = ("slice", "position_mm", "x_mm", "y_mm", "z_mm", "level", *MEASURES, "length_mm", "edited", "flags")
+SLICES = (
+    "slice",
+    "position_mm",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "level",
+    *MEASURES,
+    "area_sd_mm2",
+    "length_mm",
+    "edited",
+    "flags",
+)

@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.model.weights import DEFAULT, digest
+from softseg_bids.image.volume import DataError
+from softseg_bids.model.weights import DEFAULT, area_uncertainty, digest
 
 PACKAGE = Path(__file__).parents[1]
 LIBRARIES = ("numpy", "scipy", "nibabel", "torch", "monai", "pybids", "nipype", "pandas")
@@ -61,6 +62,20 @@ def checkpoint(path: Path | None) -> tuple[Path, str]:
             Exit.USAGE, f"{path}: there is no checkpoint; give one with --model, or install the package again"
         )
     return path, digest(path)
+
+
+def uncertainty(checkpoint: Path) -> list[float] | None:
+    """What a checkpoint says of its error, or None if it does not.
+
+    Raises
+    ------
+    Stop
+        64 if what it says cannot be read.
+    """
+    try:
+        return area_uncertainty(checkpoint)
+    except DataError as error:
+        raise Stop(Exit.USAGE, str(error)) from error
 
 
 def _installed(name: str) -> bool:

@@ -26,6 +26,8 @@ class ScanJob:
         The scan's files, as sidecars refer to them.
     version, model_hash : str
         Who computes.
+    uncertainty : list of float, optional
+        Of the model: coefficients of `core.uncertainty.AreaUncertainty`.
     """
 
     scan: Scan
@@ -33,6 +35,7 @@ class ScanJob:
     sources: list[str]
     version: str
     model_hash: str
+    uncertainty: list[float] | None = None
 
     def remarks(self, checksum: str) -> dict[str, Any]:
         """What the sidecar of every mask says about its making.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from softseg_bids.app import workflow
+from softseg_bids.app import identity, workflow
 from softseg_bids.app.batch import remove_scripts
 from softseg_bids.app.engine import engine_of, run_pass
 from softseg_bids.app.identity import checkpoint, version
@@ -42,11 +42,12 @@ def run(settings: Settings, dataset: Dataset, argv: Sequence[str]) -> Exit:
         If somebody ended the run; the manifest says how far it came.
     """
     model, model_hash = checkpoint(settings.model)
+    uncertainty = identity.uncertainty(model)
     check_site_column(dataset, settings.site_column)
     engine_of(settings)  # a malformed plugin file ends the run before anything is written
     links = {name: folder for name, folder in settings.derivatives if name == CORRECTED}
     derivatives.write_description(settings.out, settings.bids, dataset.name, version(), links)
-    jobs = {_unit(scan.key): _scan_job(scan, settings, model_hash) for scan in dataset.scans}
+    jobs = {_unit(scan.key): _scan_job(scan, settings, model_hash, uncertainty) for scan in dataset.scans}
     manifest = Manifest(list(argv), version(), model_hash, dataclasses.asdict(settings))
     under_way = Run(settings, manifest, dataset, jobs)
     logs = under_way.begin()
@@ -121,12 +122,12 @@ def scan_outputs(out: Path, scan: Scan) -> dict[str, str]:
     return {name: str(path) for name, path in files.items()}
 
 
-def _scan_job(scan: Scan, settings: Settings, model_hash: str) -> ScanJob:
+def _scan_job(scan: Scan, settings: Settings, model_hash: str, uncertainty: list[float] | None) -> ScanJob:
     sources = derivatives.sources(scan)
     corrections = dict(settings.derivatives).get(CORRECTED)
     if scan.corrected is not None and corrections is not None:
         sources.append(f"bids:{CORRECTED}:{scan.corrected.relative_to(corrections).as_posix()}")
-    return ScanJob(scan, scan_outputs(settings.out, scan), sources, version(), model_hash)
+    return ScanJob(scan, scan_outputs(settings.out, scan), sources, version(), model_hash, uncertainty)
 
 
 def _run_scans(

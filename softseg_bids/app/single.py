@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from softseg_bids.app import session_steps, steps
+from softseg_bids.app import identity, session_steps, steps
 from softseg_bids.app.identity import checkpoint, version
 from softseg_bids.app.jobs import ScanJob, SessionJob
 from softseg_bids.app.outcome import Exit
@@ -89,7 +89,9 @@ def _process(scan: Scan, out: Path, model: Path, model_hash: str, device_name: s
     """All steps one after the other; the scan's status."""
     places = {name: _made(folder / name) for name in ("scan", "trace", "session")}
     outputs = {product: str(out / f"{scan.stem}{ending}") for product, ending in NAMES.items()}
-    job = ScanJob(scan, outputs, [str(path) for path in scan.paths], version(), model_hash)
+    job = ScanJob(
+        scan, outputs, [str(path) for path in scan.paths], version(), model_hash, identity.uncertainty(model)
+    )
     image, checksum = steps.conform(
         [str(path) for path in scan.paths], [], scan.combine, str(scan.bval or ""), places["scan"]
     )

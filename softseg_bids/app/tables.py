@@ -14,6 +14,7 @@ from softseg_bids.app.records import Record, line_world
 from softseg_bids.core.cord import inspect_slices, measure_slices
 from softseg_bids.core.levels import level_coordinate
 from softseg_bids.core.quality import image_flags, in_means, slice_flags
+from softseg_bids.core.uncertainty import AreaUncertainty, area_sd_mm2
 from softseg_bids.image.grid import Array, Grid, stored_slices
 
 Floats = NDArray[np.float64]
@@ -41,6 +42,8 @@ class SliceTable:
         Of each slice; ``usable`` says which slices enter means.
     image_flags : list of str
         Of the whole image.
+    area_sd_mm2 : ndarray
+        Of the area's error as the model expects it; NaN where a person corrected the slice.
     usable : ndarray of bool
     spacing_mm : ndarray, shape (3,)
         Canonical voxel size.
@@ -58,6 +61,7 @@ class SliceTable:
     flags: list[list[str]]
     image_flags: list[str]
     usable: NDArray[np.bool_]
+    area_sd_mm2: Floats
     spacing_mm: Floats
     tilt_deg: float
 
@@ -94,6 +98,7 @@ class SliceTable:
                 "z_mm": self.points_mm[n, 2],
                 "level": self.level[n],
                 **{name: self.measures[name][n] for name in (*MEASURES, "length_mm")},
+                "area_sd_mm2": self.area_sd_mm2[n],
                 "edited": bool(self.edited[n]),
                 "flags": self.flags[n],
             }
@@ -122,6 +127,7 @@ class SliceTable:
             "points_mm",
             "edited",
             "usable",
+            "area_sd_mm2",
             "spacing_mm",
         ):
             fields[name] = np.asarray(fields[name])
@@ -147,10 +153,11 @@ def slice_table(soft: Array, stored: Grid, grid: Grid, record: Record, alignment
     measures = measure_slices(soft, grid.spacing_mm, line)
     position = np.asarray(alignment.positions_mm)
     level = level_coordinate(position, alignment.discs)
+    facts = inspect_slices(soft, grid.spacing_mm, line)
     flags = slice_flags(
         measures,
         float(grid.spacing_mm[2]),
-        facts=inspect_slices(soft, grid.spacing_mm, line),
+        facts=facts,
         levels=level if alignment.discs else None,
     )
     tilt = np.rad2deg(np.arccos(np.clip(line.tangents[:, 2], -1, 1)))
@@ -165,6 +172,15 @@ def slice_table(soft: Array, stored: Grid, grid: Grid, record: Record, alignment
         flags,
         image_flags(measures, flags),
         in_means(flags),
+        _area_sd(measures["area_mm2"], facts["edge_mm2"], record),
         grid.spacing_mm,
         float(tilt.mean()),
     )
+
+
+def _area_sd(area_mm2: Floats, edge_mm2: Floats, record: Record) -> Floats:
+    """What the model expects of its own error; NaN where a person corrected it, or if it does not say."""
+    if record.job.uncertainty is None:
+        return np.full_like(area_mm2, np.nan)
+    sd = area_sd_mm2(area_mm2, edge_mm2, AreaUncertainty(*record.job.uncertainty))
+    return np.where(np.isin(record.centreline.slices, record.edited), np.nan, sd)

@@ -46,7 +46,11 @@ _PLAIN: dict[str, tuple[str, str | None]] = {
         _MM2,
     ),
     "area_binary_mm2": ("The same of the mask cut at 0.5", _MM2),
-    "area_sd_mm2": ("Standard deviation of area_mm2 over the region's slices", _MM2),
+    "area_sd_mm2": (
+        "Standard deviation of area_mm2 over the region's slices; of one slice, of the error the model "
+        "expects of itself",
+        _MM2,
+    ),
     "diameter_ap_mm": ("Anterior-posterior diameter of the 0.5 contour, perpendicular to the cord", _MM),
     "diameter_rl_mm": ("Right-left diameter of the 0.5 contour, perpendicular to the cord", _MM),
     "eccentricity": ("Eccentricity of the ellipse of equal second moments: 0 is a circle", None),

@@ -32,6 +32,8 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 ROLES = {"locator": LOCATOR, "segmenter": SEGMENTER}
 VALIDATION_SEED = 20_000_003
 WARMUP_STEPS = 100
+# The first steps of a run wait for the compiler and the first bodies: they say nothing of its pace.
+SLOW_STEPS = 10
 # A validation patch with less cord than this share of its voxels says nothing about Dice.
 LEAST_CORD = 0.001
 
@@ -53,12 +55,14 @@ def main(argv: list[str] | None = None) -> int:
     learner: nn.Module = torch.compile(network) if options.compile else network  # type: ignore[assignment]
     validation = _validation_pairs(options.role, architecture, device)
     pairs = _stream(options, architecture, device, step)
-    began, first, decay_from = time.monotonic(), step, None
+    began, first, slow, decay_from = time.monotonic(), step, 0.0, None
     log = (folder / "log.tsv").open("a")
     losses: list[float] = []
     while True:
         spent = time.monotonic() - began
-        pace = spent / max(step - first, 1)
+        if step == first + SLOW_STEPS:
+            slow = spent
+        pace = (spent - slow) / max(step - first - SLOW_STEPS, 1)
         ends = spent + options.decay * pace >= options.minutes * 60 or step + options.decay >= options.steps
         if decay_from is None and step > first and (ends or step % options.every == 0):
             _save_state(folder, step, network, average, optimiser)

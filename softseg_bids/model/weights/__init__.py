@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+
+from softseg_bids.image.volume import DataError
 
 DEFAULT = Path(__file__).with_name("default.pt")
 
@@ -11,3 +14,28 @@ DEFAULT = Path(__file__).with_name("default.pt")
 def digest(path: Path = DEFAULT) -> str:
     """First 12 hexadecimal digits of the checkpoint's SHA-256: the model's name in every output."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def area_uncertainty(path: Path = DEFAULT) -> list[float] | None:
+    """Coefficients of :class:`softseg_bids.core.uncertainty.AreaUncertainty`, fitted for a checkpoint.
+
+    They stand beside it in a JSON file of its name; without one, or if it has none, None.
+
+    Raises
+    ------
+    DataError
+        If that file cannot be read or holds no three numbers.
+    """
+    facts = path.with_suffix(".json")
+    if not facts.is_file():
+        return None
+    try:
+        found = json.loads(facts.read_text(encoding="utf-8")).get("AreaUncertainty")
+        if found is None:
+            return None
+        area, edge, floor_mm2 = (float(value) for value in found)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{facts}: no usable AreaUncertainty ({error}); it must be three numbers, or be left out"
+        ) from error
+    return [area, edge, floor_mm2]
