@@ -208,7 +208,9 @@ def _parts(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.accuracy", description="Measure accuracy, speed and memory."
+    )
     parser.add_argument("--real", type=Path, help="the BIDS dataset of part b")
     parser.add_argument("--weights", type=Path, help="the checkpoint to judge (the packaged one)")
     parser.add_argument("--only", type=_parts, default=list(PARTS), help="a synthetic, b real, c speed: a,b")

@@ -268,7 +268,7 @@ def _drawn(rng: Generator, spacing: Floats, slice_axis: int, field: Floats) -> A
         spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         slice_axis=slice_axis,
         thickness=rng.uniform(*SET["thickness"]) if slice_axis >= 0 else 1.0,
-        blur=tuple(rng.uniform(*SET["blur"], 3)),
+        blur=(rng.uniform(*SET["blur"]), rng.uniform(*SET["blur"]), rng.uniform(*SET["blur"])),
         window=rng.uniform(*SET["window"]),
         start_mm=-0.5 * field,
         end_mm=0.5 * field,

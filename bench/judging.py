@@ -113,7 +113,7 @@ def _stray(case: Case, soft: Array, spacing: Floats) -> Row:
     strong = np.argwhere(soft >= 0.5)
     if case.cord is None or not len(strong):
         return {"stray_mm": float(len(np.unique(strong[:, 2])) * spacing[2]) if len(strong) else 0.0}
-    points = case.grid.to_world(strong) @ case.rotation.T
+    points = case.grid.to_world(strong.astype(float)) @ case.rotation.T
     along = (case.cord.s_mm >= case.cord.top_mm) & (case.cord.s_mm <= case.cord.end_mm)
     half = float(np.median(np.maximum(case.cord.a_mm, case.cord.b_mm)[along]))
     off = truth.distance_mm(case.cord, points) > BLOB_MM + half

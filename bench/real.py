@@ -119,8 +119,8 @@ def check_rows(path: Path) -> None:
 def agreement(seen: Seen, manual: Path) -> Agreement:
     """Compare with a manual mask of the same grid."""
     volume = read_volume(manual)
-    mask, _ = canonical(volume.array, volume.grid)
-    mask = np.asarray(mask > 0, dtype=np.float32)
+    turned, _ = canonical(volume.array, volume.grid)
+    mask = np.asarray(np.asarray(turned, dtype=np.float32) > 0, dtype=np.float32)
     slices = slices_with_mask(mask)
     pixel = float(seen.grid.spacing_mm[0] * seen.grid.spacing_mm[1])
     ours, theirs = (float(m[:, :, slices].sum() * pixel / slices.sum()) for m in (seen.soft, mask))
@@ -269,7 +269,7 @@ def _scaling(results: Sequence[Seen], weights: Path, folder: Path, say: Say) -> 
 def _image_rows(
     results: Sequence[Seen], manual: dict[str, Agreement], scaling: dict[str, list[float]]
 ) -> list[Sequence[str]]:
-    rows = []
+    rows: list[Sequence[str]] = []
     for one in results:
         share, pieces = coverage(one)
         marks = manual.get(one.name)

@@ -121,12 +121,10 @@ def areas(results: Sequence[Judged]) -> Areas:
     errors = np.array([relative_error(one.image) for one in results])
     errors = errors[np.isfinite(errors)]
     per_slice = [relative_error(row) for one in results for row in one.slices if row["used"]]
-    if len(errors) < 2:
-        return Areas(len(errors), *[float(errors.mean()) if len(errors) else np.nan] * 2, np.nan, np.nan)
-    return Areas(
-        len(errors), float(errors.mean()), float(np.median(errors)),
-        float(errors.std(ddof=1)), float(np.std(per_slice, ddof=1)),
-    )  # fmt: skip
+    spread = [float(np.std(some, ddof=1)) if len(some) > 1 else float("nan") for some in (errors, per_slice)]
+    if not len(errors):
+        return Areas(0, float("nan"), float("nan"), spread[0], spread[1])
+    return Areas(len(errors), float(errors.mean()), float(np.median(errors)), spread[0], spread[1])
 
 
 def relative_error(row: Row) -> float:
@@ -140,7 +138,7 @@ def slope(results: Sequence[Judged]) -> tuple[float, float, float]:
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
     if len(pairs) < 3:
         return float("nan"), float("nan"), float("nan")
-    (rise, start), covariance = np.polyfit(*pairs.T, 1, cov=True)
+    (rise, start), covariance = np.polyfit(pairs[:, 0], pairs[:, 1], 1, cov=True)
     return float(rise), float(np.sqrt(covariance[0, 0])), float(start)
 
 

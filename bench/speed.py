@@ -8,6 +8,7 @@ is measured.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import re
 import time
@@ -113,9 +114,9 @@ def published_network() -> nn.Module:
     ImportError
         If dynamic-network-architectures is not installed.
     """
-    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+    architectures = importlib.import_module("dynamic_network_architectures.architectures.unet")
 
-    network: nn.Module = PlainConvUNet(
+    network: nn.Module = architectures.PlainConvUNet(
         input_channels=1,
         n_stages=len(CHANNELS),
         features_per_stage=CHANNELS,
@@ -182,7 +183,7 @@ def _count(network: nn.Module, spent: list[float]) -> None:
         spent[0] += time.perf_counter() - began
         return result
 
-    network.forward = timed  # type: ignore[method-assign]
+    network.forward = timed
 
 
 def _alone(work: Callable[[Path, Image, int], Timing], weights: Path, image: Image, threads: int) -> Timing:

@@ -272,4 +272,4 @@ def _blend(below: Image, above: Image | float, share: Image) -> Image:
 
 
 def _ramp(inside_mm: Image, width_mm: float) -> Image:
-    return np.clip(0.5 + inside_mm / width_mm, 0, 1)
+    return np.asarray(np.clip(0.5 + inside_mm / width_mm, 0, 1))

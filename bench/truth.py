@@ -101,7 +101,8 @@ def area_mm2(cord: Cord, s_mm: Floats) -> Floats:
 def diameter_ap_mm(cord: Cord, s_mm: Floats) -> Floats:
     """Extent of the perpendicular section from back to front."""
     height = cord.outline * np.sin(_angles(cord))
-    return np.interp(s_mm, cord.s_mm, cord.b_mm * (height.max(axis=1) - height.min(axis=1)))
+    extent = height.max(axis=1) - height.min(axis=1)
+    return np.asarray(np.interp(s_mm, cord.s_mm, cord.b_mm * extent), dtype=float)
 
 
 def inside(cord: Cord, points_mm: Floats) -> Mask:
@@ -214,7 +215,7 @@ def _within(cord: Cord, s_mm: Floats) -> Mask:
 
 def _angles(cord: Cord) -> Floats:
     count = cord.outline.shape[1]
-    return np.arange(count) * 2 * np.pi / count
+    return np.asarray(np.arange(count) * 2 * np.pi / count)
 
 
 class _Local(NamedTuple):
@@ -257,7 +258,7 @@ def _depth(cord: Cord, u: Floats, v: Floats, s: Floats) -> Floats:
             ((u - right) / radii[0]) ** 2 + ((v - front) / radii[1]) ** 2 + ((s - at) / radii[2]) ** 2
         )
         depth = np.minimum(depth, (far - 1) * min(radii))
-    return depth
+    return np.asarray(depth)
 
 
 def _even(at: Floats, table: Floats, position: Floats) -> Floats:
