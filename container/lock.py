@@ -1,8 +1,8 @@
 """Lock what the images install: every package of constraints.txt that the app needs, with its hashes.
 
 ``python -m container.lock TOOLS`` writes ``requirements/*.txt`` anew, and the list of what is inside
-(``sbom.json``, CycloneDX). TOOLS is a folder with the programs uv, which asks the package index, and
-cyclonedx-py. The versions are those of constraints.txt; the hashes are of all files of a release.
+(``sbom.json``, CycloneDX). TOOLS is a folder with the program uv, which asks the package index. The
+versions are those of constraints.txt; the hashes are of all files of a release.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     LOCKS.mkdir(exist_ok=True)
     for name, text in lock_texts(entries).items():
         (LOCKS / name).write_text(text)
-    (LOCKS / SBOM).write_text(listed(Path(tools, "cyclonedx-py"), lock_texts(entries)))
+    (LOCKS / SBOM).write_text(listed(entries, (ROOT / "version").read_text().strip()))
     print(f"locked {len(entries)} packages in {LOCKS}")
     return 0
 
@@ -53,12 +53,30 @@ def compiled(uv: Path) -> dict[str, str]:
     return entries_of(done.stdout)
 
 
-def listed(cyclonedx: Path, texts: Mapping[str, str]) -> str:
-    """The software bill of materials of the lock files, as CycloneDX JSON; the same each time."""
-    command = [str(cyclonedx), "requirements", "--pyproject", "pyproject.toml", "--output-reproducible"]
-    lines = "".join(texts.values()).encode()
-    done = subprocess.run([*command, "-"], cwd=ROOT, check=True, stdout=subprocess.PIPE, input=lines)
-    return json.dumps(json.loads(done.stdout), indent=1, sort_keys=True) + "\n"
+def listed(entries: Mapping[str, str], version: str) -> str:
+    """The software bill of materials (CycloneDX 1.6, JSON) of all that is locked.
+
+    Parameters
+    ----------
+    entries : mapping of str to str
+        Package to its requirement with hashes, which stand in the lock files only.
+    version : str
+        Of the app.
+    """
+    requirements = sorted(entry.split("\n")[0].split("==") for entry in entries.values())
+    bill = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": _component("application", "softseg-bids", version)},
+        "components": [_component("library", name, pin) for name, pin in requirements],
+    }
+    return json.dumps(bill, indent=1) + "\n"
+
+
+def _component(kind: str, name: str, version: str) -> dict[str, str]:
+    identifier = f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"
+    return {"type": kind, "bom-ref": identifier, "name": name, "version": version, "purl": identifier}
 
 
 def entries_of(text: str) -> dict[str, str]:
