@@ -1,8 +1,9 @@
 """A checkpoint: all that is needed to use the networks, in one small file.
 
 It holds, for each network, its architecture (with grid and window), its weights in half
-precision, and a provenance: how it was trained and how it scored. Loading reads tensors and
-plain values only; nothing in the file is executed.
+precision, and a provenance: how it was trained and how it scored. Locator and segmenter are always
+there, the network that finds levels may be missing. Loading reads tensors and plain values only;
+nothing in the file is executed.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ import torch
 from torch import Tensor
 
 from softseg_bids.image.volume import DataError, written_aside
+from softseg_bids.model.levels import LevelArchitecture, LevelNet
 from softseg_bids.model.network import Architecture, FoldedUNet
 
 FORMAT = 1
 ROLES = ("locator", "segmenter")
+# May be missing: then levels are not looked for.
+LEVEL_ROLE = "levels"
 
 
 def save_checkpoint(
-    path: Path, networks: dict[str, tuple[Architecture, dict[str, Tensor]]], provenance: dict[str, Any]
+    path: Path,
+    networks: dict[str, tuple[Architecture | LevelArchitecture, dict[str, Tensor]]],
+    provenance: dict[str, Any],
 ) -> None:
     """Write architectures and weights of the named networks, and where they come from."""
     content = {
@@ -49,13 +55,41 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, tuple[Archite
         If the file is missing, is no checkpoint of ours, holds anything but tensors and plain
         values, or was written in another format.
     """
+    content = _checked(path)
+    return {role: _build(path, role, content["networks"].get(role), device) for role in ROLES}
+
+
+def load_level_network(path: Path, device: torch.device) -> tuple[LevelArchitecture, LevelNet] | None:
+    """Read the network that finds levels, or None if the checkpoint came without one.
+
+    Raises
+    ------
+    DataError
+        As of :func:`load_checkpoint`.
+    """
+    entry = _checked(path)["networks"].get(LEVEL_ROLE)
+    if entry is None:
+        return None
+    try:
+        fields = {name: tuple(value) for name, value in entry["architecture"].items()}
+        architecture = LevelArchitecture(**fields)
+        network = LevelNet(architecture)
+        network.load_state_dict({name: tensor.float() for name, tensor in entry["state"].items()})
+    except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise DataError(
+            f"{path}: its {LEVEL_ROLE} is incomplete ({error}); use another checkpoint"
+        ) from error
+    return architecture, network.to(device).eval().requires_grad_(False)
+
+
+def _checked(path: Path) -> dict[str, Any]:
     content = _read(path)
     if content.get("format") != FORMAT:
         raise DataError(
             f"{path}: checkpoint format {content.get('format')!r}; this version reads format {FORMAT}: "
             "use the checkpoint that came with it, or train again"
         )
-    return {role: _build(path, role, content["networks"].get(role), device) for role in ROLES}
+    return content
 
 
 def _read(path: Path) -> dict[str, Any]:

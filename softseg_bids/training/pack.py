@@ -1,6 +1,8 @@
 """Pack trained networks into one checkpoint, with where they come from.
 
-``python -m softseg_bids.training.pack runs/locator runs/segmenter --out default.pt``
+``python -m softseg_bids.training.pack runs/locator runs/segmenter runs/levels --out default.pt``
+
+The third folder may be left out: then the checkpoint finds no levels.
 """
 
 from __future__ import annotations
@@ -9,23 +11,29 @@ import argparse
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from softseg_bids.model.checkpoint import ROLES, save_checkpoint
+from softseg_bids.model.checkpoint import LEVEL_ROLE, ROLES, save_checkpoint
+from softseg_bids.model.levels import LevelArchitecture
 from softseg_bids.model.network import Architecture
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read the averaged weights of a locator's and a segmenter's folder and write the checkpoint."""
+    """Read the averaged weights of each network's folder and write the checkpoint."""
     parser = argparse.ArgumentParser(description="Pack trained networks into one checkpoint.")
-    parser.add_argument("folders", type=Path, nargs=2, metavar=("LOCATOR", "SEGMENTER"))
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="LOCATOR SEGMENTER [LEVELS]")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--note", default="", help="how they were trained, for the checkpoint's provenance")
     options = parser.parse_args(argv)
-    networks, steps = {}, {}
-    for role, folder in zip(ROLES, options.folders, strict=True):
+    if len(options.folders) not in (2, 3):
+        parser.error("give the folders of a locator, a segmenter and, if there is one, of levels")
+    networks: dict[str, tuple[Architecture | LevelArchitecture, dict[str, Tensor]]] = {}
+    steps = {}
+    for role, folder in zip((*ROLES, LEVEL_ROLE), options.folders, strict=False):
         content = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
         fields = {name: tuple(value) for name, value in content["architecture"].items()}
-        networks[role] = (Architecture(**fields), content["state"])
+        kind = LevelArchitecture if role == LEVEL_ROLE else Architecture
+        networks[role] = (kind(**fields), content["state"])
         steps[role] = int(content["step"])
     save_checkpoint(options.out, networks, {"steps": steps, "note": options.note})
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, steps {steps}")
