@@ -29,6 +29,7 @@ COLUMNS = [
     "person_id", "participant_id", "session_id", "contrast", "region", "area_mm2", "years", "scanner",
     "software", "coverage", "shift_error_mm", "alignment",
 ]  # fmt: skip
+FACTS = ("person_id", "participant_id", "session_id", "years", "scanner", "software")
 Tables = Mapping[str, Path]
 
 
@@ -48,8 +49,8 @@ def visits(best: pd.DataFrame, tables: Tables) -> pd.DataFrame:
         Columns `COLUMNS`; ``alignment`` is ``midpoint``, or ``labels`` where sessions could not be aligned
         (each region as each session measured it).
     """
-    keyed = best.assign(_visit=best["participant_id"] + "/" + best["session_id"])
-    several = keyed.groupby("person_id")["_visit"].transform("nunique") > 1
+    keyed = best.assign(visit=best["participant_id"] + "/" + best["session_id"])
+    several = keyed.groupby("person_id")["visit"].transform("nunique") > 1
     rows: list[dict[str, Any]] = []
     for _, part in keyed[several].groupby("person_id", sort=False):
         rows += _person(part, tables)
@@ -57,47 +58,48 @@ def visits(best: pd.DataFrame, tables: Tables) -> pd.DataFrame:
 
 
 def _person(part: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
-    order = part.sort_values(["years", "_visit"], kind="stable")["_visit"].unique().tolist()
-    images = part[part["region"] == "cord"].drop_duplicates(["_visit", "contrast"])
-    slices = {
-        (row.contrast, row._visit): found
-        for row in images.itertuples()
-        if row.source_image in tables and (found := read_slices(tables[str(row.source_image)])) is not None
-    }
-    alone = {
-        (row.contrast, row._visit) for row in images.itertuples() if "not_shared" in str(row.flags)
-    }  # fmt: skip
-    labels = {visit: _labels(part[part["_visit"] == visit]) for visit in order}
+    order = part.sort_values(["years", "visit"], kind="stable")["visit"].unique().tolist()
+    # The image of a contrast: the one with most cord, unless too much of that is missing.
+    images = part.sort_values("region", key=lambda names: names != "cord", kind="stable")
+    images = images.drop_duplicates(["visit", "contrast"])
+    named = zip(images["contrast"], images["visit"], images["source_image"], images["flags"], strict=True)
+    slices: dict[tuple[str, str], Slices] = {}
+    alone: set[tuple[str, str]] = set()
+    for contrast, visit, source, flags in named:
+        read = read_slices(tables[source]) if source in tables else None
+        if read is not None:
+            slices[contrast, visit] = read
+        if "not_shared" in str(flags):
+            alone.add((contrast, visit))
+    labels = {visit: _labels(part[part["visit"] == visit]) for visit in order}
     moves = _moves(order, {key: found for key, found in slices.items() if key not in alone}, labels)
     rows: list[dict[str, Any]] = []
-    for contrast, own in part.groupby("contrast", sort=False, observed=True):
+    for contrast in part["contrast"].unique().tolist():
+        own = part[part["contrast"] == contrast]
         there = [visit for visit in order if (contrast, visit) in slices]
         if len(there) < 2:
             continue
         chosen = moves
         if any((contrast, visit) in alone for visit in there):
             chosen = _moves(there, {(contrast, visit): slices[contrast, visit] for visit in there}, {})
-        facts = own.drop_duplicates("_visit").set_index("_visit")
-        aligned = chosen is not None and all(visit in chosen for visit in there)
-        if aligned and chosen is not None:
-            views = {visit: (slices[contrast, visit], chosen[visit]) for visit in there}
-            found = _identical(own, views)
+        firsts = own.drop_duplicates("visit")
+        values = firsts[list(FACTS)].itertuples(index=False)
+        facts = dict(
+            zip(firsts["visit"], (dict(zip(FACTS, row, strict=True)) for row in values), strict=True)
+        )
+        if chosen is not None and all(visit in chosen for visit in there):
+            found = _identical(own, {visit: (slices[contrast, visit], chosen[visit]) for visit in there})
         else:
             found = _as_labelled(own)
-        rows += [{**_facts(facts.loc[row["_visit"]]), "contrast": contrast, **row} for row in found]
+        rows += [{**facts[row["visit"]], "contrast": contrast, **row} for row in found]
     return rows
 
 
 def _as_labelled(own: pd.DataFrame) -> list[dict[str, Any]]:
     """Regions as each session measured them, where sessions cannot be aligned."""
-    names = ["_visit", "region", "area_mm2", "coverage"]
+    names = ["visit", "region", "area_mm2", "coverage"]
     rows = own.loc[own["region"] != "cord", names].itertuples(index=False)
     return [{**dict(zip(names, row, strict=True)), "alignment": "labels"} for row in rows]
-
-
-def _facts(row: pd.Series) -> dict[str, Any]:
-    names = ("person_id", "participant_id", "session_id", "years", "scanner", "software")
-    return {name: row[name] for name in names}
 
 
 def _labels(session: pd.DataFrame) -> dict[int, float]:
@@ -155,8 +157,10 @@ def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> 
     ]
     low, high = max(start for start, _ in seen), min(end for _, end in seen)
     limits: dict[str, tuple[float, float]] = {}
-    for region, part in own[~own["region"].isin(["cord", "common"])].groupby("region", sort=False):
-        move = np.array([views[visit][1].shift_mm if visit in views else np.nan for visit in part["_visit"]])
+    moved = {visit: shift.shift_mm for visit, (_, shift) in views.items()}
+    there = own[~own["region"].isin(["cord", "common"]) & own["visit"].isin(views)]
+    for region, part in there.groupby("region", sort=False):
+        move = np.array([views[visit][1].shift_mm if visit in views else np.nan for visit in part["visit"]])
         start, end = (
             float(np.nanmean(part[name].to_numpy(dtype=float) + move)) for name in ("start_mm", "end_mm")
         )
@@ -165,13 +169,13 @@ def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> 
     if high - low >= LEAST_STRETCH_MM:
         limits[WHOLE] = (low, high)
     rows: list[dict[str, Any]] = []
-    for region, (start, end) in limits.items():
-        for visit, (slices, move) in views.items():
-            found = slices.mean(max(start, low) - move.shift_mm, min(end, high) - move.shift_mm)
+    for name, (start, end) in limits.items():
+        for visit, (slices, shift) in views.items():
+            found = slices.mean(max(start, low) - shift.shift_mm, min(end, high) - shift.shift_mm)
             rows.append(
                 {
-                    "_visit": visit, "region": region, "area_mm2": found["area_mm2"],
-                    "coverage": found["length_mm"] / (end - start), "shift_error_mm": move.error_mm,
+                    "visit": visit, "region": name, "area_mm2": found["area_mm2"],
+                    "coverage": found["length_mm"] / (end - start), "shift_error_mm": shift.error_mm,
                     "alignment": "midpoint",
                 }
             )  # fmt: skip

@@ -151,10 +151,19 @@ class _Model:
         self.sizes = [1 if term.columns is None else term.columns.shape[1] for term in terms]
         self.groups = [int(term.codes.max()) + 1 for term in terms]
         self.z = sparse.hstack([incidence(term) for term in terms]).tocsc() if terms else None
+        self.blocks: Floats | None = None
         if self.z is not None:
             self.ztz = (self.z.T @ self.z).tocsc()
             self.ztb = np.asarray(self.z.T @ self.both)
-        self.diagonal = len(terms) == 1 and self.sizes == [1]
+            self.small = self.ztz.shape[0] <= DENSE_BELOW
+            if len(terms) == 1:
+                # Groups do not touch each other: one small matrix each.
+                columns = np.ones((self.n, 1)) if terms[0].columns is None else terms[0].columns
+                products = np.einsum("ni,nj->nij", columns, columns).reshape(self.n, -1)
+                shape = (self.groups[0], self.sizes[0], self.sizes[0])
+                self.blocks = _sums(products, terms[0].codes, self.groups[0]).reshape(shape)
+            elif self.small:
+                self.dense = self.ztz.toarray()
         self.btb = self.both.T @ self.both
         self.df = self.n - self.p
 
@@ -189,23 +198,36 @@ class _Model:
         solved = np.zeros((0, self.p + 1))
         logdet, crossed = 0.0, self.btb
         if self.z is not None:
-            if self.diagonal:
-                ratio = float(np.tan(theta[0]))
-                weight = 1.0 + ratio**2 * self.ztz.diagonal()
-                inner = ratio * self.ztb
-                solved = inner / weight[:, None]
-                logdet = float(np.log(weight).sum())
-            else:
-                lam = self.relative(theta)
-                inner = np.asarray(lam.T @ self.ztb)
-                matrix = (lam.T @ self.ztz @ lam + sparse.identity(self.ztz.shape[0])).tocsc()
-                solved, logdet = _solve(matrix, inner)
+            inner, solved, logdet = self._absorbed(theta)
             crossed = self.btb - inner.T @ solved
         inner_x = crossed[:-1, :-1]
         coefficients = np.linalg.solve(inner_x, crossed[:-1, -1])
         rss = float(crossed[-1, -1] - crossed[-1, :-1] @ coefficients)
         logdet += float(np.linalg.slogdet(inner_x)[1])
         return _Pieces(logdet, inner_x, coefficients, max(rss, 1e-300), solved)
+
+    def _absorbed(self, theta: Floats) -> tuple[Floats, Floats, float]:
+        """Lambda' Z' [Q y], P^-1 of it, and log |P|, for P = Lambda' Z'Z Lambda + I."""
+        if self.blocks is not None:
+            lower = self.factors(theta)[0]
+            right = lower.T @ self.ztb.reshape(*self.blocks.shape[:2], -1)
+            matrix = lower.T @ self.blocks @ lower + np.eye(len(lower))
+            solved = np.linalg.solve(matrix, right)
+            logdet = float(np.linalg.slogdet(matrix)[1].sum())
+            return right.reshape(self.ztb.shape), solved.reshape(self.ztb.shape), logdet
+        if all(size == 1 for size in self.sizes):
+            ratio = np.repeat(np.tan(theta), self.groups)
+            inner = ratio[:, None] * self.ztb
+            if self.small:
+                scaled = ratio[:, None] * self.dense * ratio
+            else:
+                scaled = sparse.diags(ratio) @ self.ztz @ sparse.diags(ratio)
+        else:
+            lam = self.relative(theta)
+            inner = np.asarray(lam.T @ self.ztb)
+            scaled = lam.T @ self.ztz @ lam
+        solved, logdet = _solve(scaled, inner)
+        return inner, solved, logdet
 
     def relative(self, theta: Floats) -> sparse.csc_matrix:
         blocks = [
@@ -214,7 +236,7 @@ class _Model:
         ]
         return sparse.csc_matrix(sparse.block_diag(blocks, format="csc"))
 
-    def deviance(self, theta: Floats) -> float:
+    def deviance(self, theta: NDArray[Any]) -> float:
         found = self.pieces(theta)
         return float(found.logdet + self.df * (1.0 + np.log(2 * np.pi * found.rss / self.df)))
 
@@ -225,12 +247,8 @@ class _Model:
         if len(bounds) == 1:
             return self._along(lambda angle: self.deviance(np.array([angle])))
         start = np.array([0.7 if low == 0.0 else 0.0 for low, _ in bounds])
-        if all(size == 1 for size in self.sizes):
-            # Smooth in the angles, and every evaluation of a large system counts.
-            return np.asarray(optimize.minimize(self.deviance, start, method="L-BFGS-B", bounds=bounds).x)
-        options = {"xatol": 1e-5, "fatol": 1e-7, "maxiter": 2000}
-        found = optimize.minimize(self.deviance, start, method="Nelder-Mead", bounds=bounds, options=options)
-        return np.asarray(found.x)
+        found: Any = optimize.minimize(self.deviance, start, method="L-BFGS-B", bounds=bounds)
+        return np.asarray(found.x, dtype=float)
 
     def _along(self, function: Callable[[float], float]) -> Floats:
         """Minimum over one angle, its lower end included."""
@@ -325,13 +343,16 @@ def incidence(term: Random) -> sparse.csc_matrix:
     return sparse.csc_matrix((columns.ravel(), (rows, at)), shape=(n, (int(term.codes.max()) + 1) * k))
 
 
-def _solve(matrix: sparse.csc_matrix, right: Floats) -> tuple[Floats, float]:
-    """Solution and log-determinant of a symmetric positive definite system."""
-    if matrix.shape[0] <= DENSE_BELOW:
-        factor = cho_factor(matrix.toarray(), lower=True)
+def _solve(scaled: Any, right: Floats) -> tuple[Floats, float]:
+    """Solution of (matrix + I) x = right and its log-determinant; the matrix dense or sparse, symmetric."""
+    size = scaled.shape[0]
+    if size <= DENSE_BELOW:
+        matrix = scaled if isinstance(scaled, np.ndarray) else scaled.toarray()
+        factor = cho_factor(matrix + np.eye(size), lower=True)
         return cho_solve(factor, right), 2.0 * float(np.log(np.diag(factor[0])).sum())
     options: dict[str, Any] = {"SymmetricMode": True}
-    lu = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    whole = (scaled + sparse.identity(size)).tocsc()
+    lu = splu(whole, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
     return lu.solve(right), float(np.log(np.abs(lu.U.diagonal())).sum())
 
 

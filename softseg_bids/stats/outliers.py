@@ -38,7 +38,8 @@ def outliers(best: pd.DataFrame) -> pd.DataFrame:
     """How far each image stands from its person's other contrasts and from its site.
 
     Against the other contrasts: log area minus the median of the person's other contrasts in the same
-    session and region, compared with the same distance in other people. Against the site: log area
+    session and region, compared with the same distance in other people. The farthest of a session is
+    taken out before the others are judged, or it would draw them along. Against the site: log area
     among images of the contrast at the site. Of an image's regions the farthest counts.
 
     Parameters
@@ -55,9 +56,8 @@ def outliers(best: pd.DataFrame) -> pd.DataFrame:
     shared = shared[shared["area_mm2"] > 0]
     log = shared["area_mm2"].astype(float).map(np.log)
     own = [shared["participant_id"], shared["session_id"].fillna(""), shared["region"]]
-    away = log - _median_of_others(log, own)
     kind = [shared["contrast"], shared["region"]]
-    contrasts = robust_z(away, kind)
+    contrasts = _apart_from_others(log, own, kind)
     site = robust_z(log, [*kind, shared["site"].fillna("")])
     site = site.where(shared["site"].fillna("") != "")
     z = pd.DataFrame({"source_image": shared["source_image"], "z_contrasts": contrasts, "z_site": site})
@@ -70,8 +70,22 @@ def outliers(best: pd.DataFrame) -> pd.DataFrame:
     return far.assign(flags=pd.Series(flags, index=far.index, dtype=object))
 
 
+def _apart_from_others(log: pd.Series, own: list[pd.Series], kind: list[pd.Series]) -> pd.Series:
+    away = log - _median_of_others(log, own)
+    first = robust_z(away, kind)
+    size = first.abs()
+    farthest = (size > FLAGGED_Z) & (size == size.groupby(own, observed=True).transform("max"))
+    again = log - _median_of_others(log.mask(farthest), own)
+    # The second look changes distances only: typical ones and their spread are those of all.
+    groups = away.groupby(kind, observed=True)
+    middle = groups.transform("median")
+    spread = MAD_TO_SD * (away - middle).abs().groupby(kind, observed=True).transform("median")
+    second = (again - middle) / spread.clip(lower=LEAST_SD_SHARE)
+    return first.where(farthest | second.isna() | first.isna(), second)
+
+
 def _median_of_others(values: pd.Series, by: list[pd.Series]) -> pd.Series:
-    """For each value the median of the others of its group; NaN for a lone one."""
+    """For each value the median of the others of its group, of those that are known; NaN for a lone one."""
     found = np.full(len(values), np.nan)
     codes = values.groupby(by, observed=True).ngroup().to_numpy()
     numbers = values.to_numpy(dtype=float)
@@ -83,7 +97,9 @@ def _median_of_others(values: pd.Series, by: list[pd.Series]) -> pd.Series:
         rows = order[(ends[groups] - size)[:, None] + np.arange(size)]
         table = numbers[rows]
         for n in range(size):
-            found[rows[:, n]] = np.median(np.delete(table, n, axis=1), axis=1)
+            others = np.delete(table, n, axis=1)
+            known = np.isfinite(others).any(axis=1)
+            found[rows[known, n]] = np.nanmedian(others[known], axis=1)
     return pd.Series(found, index=values.index)
 
 

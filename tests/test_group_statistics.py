@@ -1,0 +1,274 @@
+"""The group level end to end, from tables alone: every statistic, its dictionary, and what options do."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_group import row, write_session
+
+from softseg_bids.app.cli import main
+from softseg_bids.app.columns import LONG, MEASURES
+from softseg_bids.app.group_columns import STATISTICS, TABLES
+from softseg_bids.bids import derivatives
+
+REGIONS = ("cord", "vert-C3", "vert-C4", "vert-C2:C3")
+
+
+def study(
+    out: Path, people: int = 48, sessions: tuple[str | None, ...] = (None,), slices: bool = False
+) -> None:
+    """Patients and controls at six sites, three contrasts, T2w twice; some gaps."""
+    rng = np.random.default_rng(1)
+    sites = 2 * rng.normal(size=6)
+    for n in range(people):
+        who, patient, site = f"{n:03d}", n % 3 == 0, (n // 3) % 6
+        person = {
+            "participant_id": f"sub-{who}", "age": None if n == 5 else str(20 + n % 30),
+            "sex": "MF"[n % 2], "pathology": "MS" if patient else "HC",
+        }  # fmt: skip
+        size = 72 + sites[site] - 6 * patient + 4 * rng.normal()
+        for visit, session in enumerate(sessions):
+            rows: list[dict[str, Any]] = []
+            for contrast, run in (("T1w", "1"), ("T2w", "1"), ("T2w", "2"), ("MTon", "1")):
+                for k, region in enumerate(REGIONS):
+                    area = size - visit * (1.0 + patient) + rng.normal()
+                    each = row(
+                        contrast, region, who, run=run, area_mm2=area, area_binary_mm2=area + 0.3,
+                        site=f"S{site}", manufacturer="Siemens", scanner=f"M{site}", software="1",
+                        start_mm=20.0 * k, end_mm=20.0 * k + 20.0,
+                        session_id=f"ses-{session}" if session else None,
+                        coverage=0.5 if n == 7 and region == "vert-C4" else 1.0,
+                    )  # fmt: skip
+                    name = each["source_image"].replace("_x_", f"_ses-{session}_" if session else "_")
+                    rows.append({**each, "source_image": name})
+            write(out, who, session, visit, rows, person, slices)
+
+
+def write(
+    out: Path, who: str, session: str | None, visit: int, rows: list[dict[str, Any]],
+    person: dict[str, Any], slices: bool,
+) -> None:  # fmt: skip
+    cards = {
+        each["source_image"]: {
+            "key": each["source_image"], "source": each["source_image"], "contrast": each["contrast"],
+            "status": "measured", "folder": f"sub-{who}/anat", "stem": Path(each["source_image"]).name[:-12],
+        }
+        for each in rows
+    }  # fmt: skip
+    dates = {"acq_time": f"{2020 + visit}-01-01T00:00:00"} if session else {}
+    said = {
+        "participant": who, "session": session, "missing": [], "participant_row": person,
+        "session_row": dates, "images": list(cards.values()),
+    }  # fmt: skip
+    table = derivatives.session_table(out, who, session)
+    derivatives.write_table(table, rows, columns=LONG, extra={"Session": said})
+    if slices:
+        for card in cards.values():
+            write_slices(out, card, visit)
+
+
+def write_slices(out: Path, card: dict[str, Any], visit: int) -> None:
+    """A cord of 70 mm2 with a narrowing at 50 mm, discs every 20 mm; each visit 0.7 mm2 thinner."""
+    position = np.arange(100.5, 0, -1.0) + 3.0 * visit
+    own = position - 3.0 * visit
+    area = 70 + 8 * np.exp(-(((own - 30) / 15) ** 2)) - 30 * np.exp(-(((own - 50) / 4) ** 2)) - 0.7 * visit
+    rows = [
+        {
+            "slice": n, "position_mm": position[n], "level": 2 + own[n] / 20 if own[n] > 0 else None,
+            **dict.fromkeys(MEASURES, 1.0), "area_mm2": area[n], "diameter_ap_mm": area[n] / 10,
+            "diameter_rl_mm": 10.0, "length_mm": 1.0, "flags": [],
+        }
+        for n in range(len(position))
+    ]  # fmt: skip
+    names = ["slice", "position_mm", "level", *MEASURES, "length_mm", "flags"]
+    path = out / card["folder"] / f"{card['stem']}_label-SC_desc-{card['contrast']}Perslice_morph.tsv"
+    derivatives.write_table(path, rows, columns=names)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def table(out: Path, name: str, **wanted: str) -> list[dict[str, str]]:
+    rows = read(out / f"group_{name}.tsv")
+    return [each for each in rows if all(each[key] == value for key, value in wanted.items())]
+
+
+def group(out: Path, *more: object) -> int:
+    return main(["/nowhere", str(out), "group", "--contrast-set", "T1w", "T2w", "MTon", *map(str, more)])
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("out")
+    study(folder)
+    assert group(folder) == 0
+    return folder
+
+
+C3 = {"region": "vert-C3", "contrast": "T2w"}
+
+
+class TestEveryTable:
+    def test_is_there_and_described(self, out: Path) -> None:
+        for name in set(TABLES) - {
+            "harmonisation", "compression", "compression_sites", "norms_offset", "change", "change_model",
+        }:  # fmt: skip
+            rows = table(out, name)
+            assert rows, name
+            dictionary = json.loads((out / f"group_{name}.json").read_text())
+            assert all(dictionary[column]["Description"] for column in rows[0])
+            assert {each["statistic"] for each in rows if "statistic" in each} <= set(STATISTICS)
+        assert not (out / "group_change.tsv").exists() and not (out / "group_harmonisation.tsv").exists()
+
+    def test_groups_differ_by_what_was_planted(self, out: Path) -> None:
+        [found] = table(out, "groups", **C3, statistic="difference")
+        assert float(found["ci_low"]) < -6 < float(found["ci_high"])
+        assert found["formula"] == "csa ~ pathology + age + sex + (1|site)"
+        assert "without age are left out" in found["notes"] and found["versus"] == "HC"
+
+    def test_repeats_give_the_noise(self, out: Path) -> None:
+        [found] = table(out, "rescan", **C3, statistic="sd_within")
+        assert float(found["ci_low"]) < 1.0 < float(found["ci_high"])
+        [none] = table(out, "rescan", region="vert-C3", contrast="T1w")
+        assert none["estimate"] == "n/a" and "no repeats" in none["notes"]
+
+    def test_everyone_stands_in_the_norms_or_the_ledger(self, out: Path) -> None:
+        assert len(table(out, "norms", **C3)) == 47
+        [age] = table(out, "missing", status="no covariate")
+        assert (age["participant_id"], age["reason"]) == ("sub-005", "age is not known")
+        short = table(out, "missing", status="not covered")
+        assert {each["participant_id"] for each in short} == {"sub-007"} and "vert-C4 (50 %)" in short[0][
+            "region"
+        ]
+
+    def test_options_and_notes_are_data(self, out: Path) -> None:
+        said = json.loads((out / "group_csa.json").read_text())
+        assert said["Options"]["group_column"] == "pathology" and said["Options"]["controls"] == "HC"
+        assert said["Options"]["covariates_used"] == ["age", "sex"]
+        assert any("without age" in note for note in said["Notes"])
+
+
+def test_missing_covariates_and_groups_degrade_with_notes(tmp_path: Path) -> None:
+    for n in range(4):
+        write_session(tmp_path, f"0{n}", [row("T1w", participant=f"0{n}", area_mm2=70.0 + n)])
+    assert group(tmp_path) == 0
+    notes = json.loads((tmp_path / "group_contrasts.json").read_text())["Notes"]
+    assert any("no group column" in note for note in notes)
+    assert any("not adjusted for age: there is none" in note for note in notes)
+    assert table(tmp_path, "groups") == []
+
+
+def test_harmonised_areas_stand_beside_the_raw(tmp_path: Path) -> None:
+    study(tmp_path, 120)
+    assert group(tmp_path) == 0
+    before = table(tmp_path, "csa")
+    assert group(tmp_path, "--combat") == 0
+    after = table(tmp_path, "csa")
+    assert [each["area_mm2"] for each in after] == [each["area_mm2"] for each in before]
+    assert sum(each["area_harmonised_mm2"] != "n/a" for each in after) > 600
+    assert "vert-C3_T2w_harmonised" in table(tmp_path, "csa_wide")[0]
+    assert {each["method"] for each in table(tmp_path, "harmonisation", statistic="shift")} == {
+        "location and scale"
+    }
+    assert group(tmp_path) == 0 and not (tmp_path / "group_harmonisation.tsv").exists()
+
+
+def test_combat_needs_to_know_controls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_session(tmp_path, "01", [row()], participant_row={"pathology": "MS"})
+    assert group(tmp_path, "--combat") == 64
+    assert "--controls" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--group-column", "ward"), "no such column"), (("--controls", "X"), "not in column pathology"),
+        (("--norms", "/nowhere.tsv"), "--norms /nowhere.tsv"),
+    ],
+)  # fmt: skip
+def test_options_that_name_what_is_not_there(
+    tmp_path: Path, option: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_session(tmp_path, "01", [row()], participant_row={"pathology": "HC"})
+    assert group(tmp_path, *option) == 64
+    assert message in capsys.readouterr().err
+
+
+def test_published_norms_are_hidden_or_bridged(tmp_path: Path) -> None:
+    study(tmp_path, 48)
+    assert group(tmp_path, "--norms", "published") == 0
+    [offset] = table(tmp_path, "norms_offset", region="vert-C3")
+    assert offset["contrast"] == "T2w" and "Imaging Neuroscience" in offset["formula"]
+    assert float(offset["ci_low"]) < float(offset["estimate"]) < float(offset["ci_high"])
+    assert {each["contrast"] for each in table(tmp_path, "norms")} == {"T2w"}
+
+
+class TestExclusions:
+    def test_an_image_leaves_statistics_and_stays_in_the_long_table(self, tmp_path: Path) -> None:
+        study(tmp_path, 12)
+        listed = tmp_path / "exclude.tsv"
+        listed.write_text("file\treason\trater\nsub-001_1_T1w.nii.gz\tmotion\tAB\nsub-999_T1w\t\t\n")
+        assert group(tmp_path, "--exclude", listed) == 0
+        rows = table(tmp_path, "csa", participant_id="sub-001", contrast="T1w")
+        assert {each["excluded"] for each in rows} == {"image"} and len(rows) == len(REGIONS)
+        [wide] = table(tmp_path, "csa_wide", participant_id="sub-001")
+        assert wide["vert-C3_T1w"] == "n/a" != wide["vert-C3_T2w"]
+        [gone] = table(tmp_path, "missing", status="excluded")
+        assert gone["reason"] == "motion (by AB)" and gone["figures"] == "all"
+        [unknown] = table(tmp_path, "missing", status="unknown exclusion")
+        assert unknown["input"] == "sub-999_T1w"
+
+    def test_slices_are_measured_without(self, tmp_path: Path) -> None:
+        study(tmp_path, 3, slices=True)
+        listed = tmp_path / "exclude.tsv"
+        listed.write_text("file\tslices\nsub-001_1_T1w\t75-77\n")
+        assert group(tmp_path, "--exclude", listed) == 0
+        rows = {
+            each["region"]: each for each in table(tmp_path, "csa", participant_id="sub-001", contrast="T1w")
+        }
+        # Slices 75 to 77 lie at 23.5 to 25.5 mm, in the region from 20 to 40 mm.
+        assert float(rows["vert-C3"]["coverage"]) == pytest.approx(17 / 20, abs=1e-6)
+        assert {each["excluded"] for each in rows.values()} == {"slices"}
+        assert float(rows["vert-C4"]["coverage"]) == 1.0
+
+    def test_failed_labels_take_out_levels_only(self, tmp_path: Path) -> None:
+        study(tmp_path, 3)
+        listed = tmp_path / "qc_fail.yml"
+        listed.write_text("FILES_LABEL:\n- sub-001\n")
+        assert group(tmp_path, "--exclude", listed) == 0
+        [wide] = table(tmp_path, "csa_wide", participant_id="sub-001")
+        assert wide["vert-C3_T1w"] == "n/a" != wide["cord_T1w"]
+
+
+def test_visits_are_compared_over_the_identical_stretch(tmp_path: Path) -> None:
+    study(tmp_path, 6, ("A", "B"), slices=True)
+    assert group(tmp_path) == 0
+    rows = table(tmp_path, "change", contrast="T1w", region="stretch")
+    assert len(rows) == 6 and {each["alignment"] for each in rows} == {"midpoint"}
+    for each in rows:
+        assert float(each["change_mm2"]) == pytest.approx(-0.7, abs=0.1)
+        assert float(each["years"]) == pytest.approx(1.0, abs=0.01)
+    assert {each["statistic"] for each in table(tmp_path, "change_model")} >= {"annual_change"}
+
+
+def test_compression_is_detected_or_given(tmp_path: Path) -> None:
+    study(tmp_path, 3, slices=True)
+    assert group(tmp_path, "--compression") == 0
+    sites = table(tmp_path, "compression_sites", contrast="T1w")
+    assert len(sites) == 3
+    for site in sites:
+        assert float(site["level"]) == pytest.approx(4.5, abs=0.05) and site["site_source"] == "detected"
+        assert float(site["area_ratio"]) < 0.65
+    given = tmp_path / "sites.tsv"
+    given.write_text("participant_id\tsite\nsub-001\tC4-C5\n")
+    assert group(tmp_path, "--compression", given) == 0
+    [site] = table(tmp_path, "compression_sites", contrast="T1w", participant_id="sub-001")
+    assert site["site_source"] == "given"
+    assert group(tmp_path) == 0 and not (tmp_path / "group_compression.tsv").exists()
