@@ -1,8 +1,8 @@
 """The group level at scale: 10,000 participants x 6 contrasts x 10 regions.
 
-``python -m bench.group_scale FOLDER [--participants 10000]`` writes session tables as the participant level does (once; they
-are used again) and runs the group level on them. Prints seconds of reading and tables, of
-statistics, and the largest memory. Limits: 60 s, 120 s, 2 GB, on two cores.
+``python -m bench.group_scale FOLDER [--participants 10000]`` writes session tables as the participant
+level does (once; they are used again) and runs the group level on them. Prints seconds of reading and
+tables, of statistics, and the largest memory. Limits: 60 s, 120 s, 2 GB, on two cores.
 """
 
 from __future__ import annotations
@@ -66,13 +66,15 @@ def _source(who: str, contrast: str) -> str:
 def _row(who: str, site: int, contrast: str, region: str, area: float) -> dict[str, Any]:
     return {
         "participant_id": f"sub-{who}", "contrast": contrast, "region": region, "plane": "ax",
-        "site": f"site{site}", "manufacturer": ("Siemens", "GE", "Philips")[site % 3], "scanner": f"M{site % 7}",
+        "site": f"site{site}", "manufacturer": ("Siemens", "GE", "Philips")[site % 3],
+        "scanner": f"M{site % 7}",
         "software": "1", "source_image": _source(who, contrast), "area_mm2": area,
         "area_binary_mm2": area + 0.4,
         "area_sd_mm2": 1.0, "diameter_ap_mm": 7.8, "diameter_rl_mm": 11.9, "eccentricity": 0.76,
         "solidity": 0.97,
         "angle_ap_deg": 5.0, "angle_rl_deg": 1.0, "length_mm": 18.0, "n_slices": 18,
-        "coverage": 1.0, "start_mm": 20.0, "end_mm": 38.0, "csa_fit": "good", "mask_source": "model", "levels_source": "given",
+        "coverage": 1.0, "start_mm": 20.0, "end_mm": 38.0, "csa_fit": "good",
+        "mask_source": "model", "levels_source": "given",
         "angle_source": "own", "gradient_correction": "3D", "isocentre_offset_mm": 10.0,
         "model_hash": "abc", "version": "1", "status": "measured",
     }  # fmt: skip

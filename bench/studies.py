@@ -124,15 +124,14 @@ def repeated(rng: Generator) -> Iterator[Finding]:
     ):  # fmt: skip
         yield finding(study, truth, pick(found, statistic=name))
     sd = pick(found, statistic="sd_within")
+    known = {**person(rng, 99), "scanner": "A", "software": "1", "coverage": 1.0, "shift_error_mm": 0.5}
+    areas = [MEAN - 2.0 * n + NOISE_SD * rng.normal() for n in range(2)]
     visits = pd.DataFrame(
         [
-            {
-                **person(rng, 99), "session_id": f"ses-{n}", "years": float(n), "scanner": "A", "software": "1",
-                "coverage": 1.0, "shift_error_mm": 0.5, "area_mm2": MEAN - 2.0 * n + NOISE_SD * rng.normal(),
-            }
-            for n in range(2)
+            {**known, "session_id": f"ses-{n}", "years": float(n), "area_mm2": area}
+            for n, area in enumerate(areas)
         ]
-    )  # fmt: skip
+    )
     [row] = changes(visits, {("vert-C3", "T2w"): Interval(sd["estimate"], df=sd["df"])})
     yield "change_mm2", "one person, noise from 20", -2.0, row["ci_low"], row["ci_high"]
 
