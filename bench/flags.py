@@ -1,9 +1,10 @@
 """Sensitivity and false alarms of each quality flag, on masks with planted failures and without.
 
-``python -m bench.flags [--bodies 20] [--write docs/statistics.md]``. Bodies come from the generator: healthy
-necks, and bodies drawn from far outside the norms (compressions, lesions, thin and thick cords). Their exact cord
-fractions are perfect masks; failures are planted into copies of them. A flag is *sensitive* if the image
-gets it where its failure was planted; a *false alarm* is any of these flags on an untouched mask.
+``python -m bench.flags [--bodies 20] [--write docs/statistics.md]``. Bodies come from
+the generator: healthy necks, and bodies drawn from far outside the norms (compressions, lesions, thin and
+thick cords). Their exact cord fractions are perfect masks; failures are planted into copies of them. A flag
+is *sensitive* if the image gets it where its failure was planted; a *false alarm* is any of these flags on
+an untouched mask.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ TEXT = (
 # Columns of a sessions table that say when it was.
 DATES = ("acq_time", "acq_date", "session_date", "date")
 YEAR_DAYS = 365.25
+AT_ONCE = 1000
 
 
 class Rows(Sequence[dict[str, Any]]):
@@ -47,20 +48,25 @@ def read_long(tables: Iterable[Path]) -> pd.DataFrame:
     Parameters
     ----------
     tables : iterable of Path
-        Tables of one header are read in one go: opening a parser takes longer than a session's rows.
+        A thousand of one header are read in one go: opening a parser takes longer than a session's rows,
+        and all at once would be in memory twice.
     """
-    bodies: dict[str, list[str]] = {}
+    frames: list[pd.DataFrame] = []
+    bodies: dict[bytes, list[bytes]] = {}
     for table in tables:
-        header, _, body = table.read_text().partition("\n")
-        bodies.setdefault(header, []).append(body)
-    frames = [
-        pd.read_csv(
-            io.StringIO(f"{header}\n{''.join(parts)}"),
-            sep="\t", dtype=dict.fromkeys(TEXT, str), na_values=["n/a"], keep_default_na=False,
-        )
-        for header, parts in bodies.items()
-    ]  # fmt: skip
+        header, _, body = table.read_bytes().partition(b"\n")
+        parts = bodies.setdefault(header, [])
+        parts.append(body)
+        if len(parts) >= AT_ONCE:
+            frames.append(_parsed(header, bodies.pop(header)))
+    frames += [_parsed(header, parts) for header, parts in bodies.items()]
     return pd.concat(frames, ignore_index=True).reindex(columns=LONG)
+
+
+def _parsed(header: bytes, bodies: list[bytes]) -> pd.DataFrame:
+    content = io.BytesIO(header + b"\n" + b"".join(bodies))
+    types = dict.fromkeys(TEXT, str)
+    return pd.read_csv(content, sep="\t", dtype=types, na_values=["n/a"], keep_default_na=False)
 
 
 def who(said: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,12 @@ from softseg_bids.stats.variability import contrast_effects
 
 Rows = list[dict[str, Any]]
 LEVELS = {f"vert-{name}": number for number, name in LEVEL_NAMES.items()}
-PERSONAL = ("person_id", "years")
+# Of the long table's columns those that statistics look at: a large study is in memory several times.
+NEEDED = (
+    "participant_id", "session_id", "run", "contrast", "acq", "ce", "rec", "site", "manufacturer", "scanner",
+    "software", "region", "source_image", "area_mm2", "area_binary_mm2", "start_mm", "end_mm", "coverage",
+    "csa_fit", "flags",
+)  # fmt: skip
 
 
 @dataclass
@@ -117,11 +122,10 @@ def study_of(
         if control is None:
             notes.append(f"column {group} names no controls: name them with --controls")
     covariates, said = usable_covariates(people, settings.covariates)
-    columns = ["participant_id", "session_id", *[name for name in people if name not in best]]
-    personal = people[columns]
+    personal = people[["participant_id", "session_id", *[name for name in people if name not in best]]]
 
     def joined(frame: pd.DataFrame) -> pd.DataFrame:
-        keyed = frame.assign(session_id=frame["session_id"].astype(object).fillna(""))
+        keyed = frame[list(NEEDED)].assign(session_id=frame["session_id"].astype(object).fillna(""))
         return keyed.merge(personal, on=["participant_id", "session_id"], how="left", validate="m:1")
 
     return Study(

@@ -160,11 +160,11 @@ def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> 
     moved = {visit: shift.shift_mm for visit, (_, shift) in views.items()}
     there = own[~own["region"].isin(["cord", "common"]) & own["visit"].isin(views)]
     for region, part in there.groupby("region", sort=False):
-        move = np.array([views[visit][1].shift_mm if visit in views else np.nan for visit in part["visit"]])
+        by = np.array([moved[visit] for visit in part["visit"]])
         start, end = (
-            float(np.nanmean(part[name].to_numpy(dtype=float) + move)) for name in ("start_mm", "end_mm")
+            float(np.mean(part[name].to_numpy(dtype=float) + by)) for name in ("start_mm", "end_mm")
         )
-        if np.isfinite(start) and min(end, high) - max(start, low) >= LEAST_COVERAGE * (end - start):
+        if min(end, high) - max(start, low) >= LEAST_COVERAGE * (end - start):
             limits[str(region)] = (start, end)
     if high - low >= LEAST_STRETCH_MM:
         limits[WHOLE] = (low, high)
