@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
 import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from bench import report, scores
 from bench.figures import draw_areas, draw_reliability
-from bench.images import SET, Spec, make, plan, plan_heads
-from bench.judging import Judged, Row, judge
+from bench.images import SET, Spec, plan, plan_heads
+from bench.judging import Row
 from bench.real import real_part
+from bench.running import judge_all, say
 from bench.speed import speed_part
 from bench.template import template
-from softseg_bids.model.predict import Model, load_model
-from softseg_bids.model.weights import DEFAULT, digest
+from softseg_bids.model.weights import DEFAULT, area_uncertainty, digest
 
 RESULTS = Path(__file__).parent / "results"
 PICTURES = report.PAGE.parent / "img"
@@ -35,12 +32,13 @@ PARTS = ("a", "b", "c")
 # Kinds of images in which no cord is to be found.
 NO_CORD = ("head", "noise", "template")
 
-_model: Model
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the chosen parts, print their tables; 0 whatever they say."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.write and options.images is not None:
+        parser.error("--write is for the whole set; leave out --images")
     weights = options.weights or DEFAULT
     say(f"weights {digest(weights)}; parts {', '.join(options.only)}")
     if "a" in options.only:
@@ -69,7 +67,7 @@ def synthetic(weights: Path, count: int | None, processes: int) -> str:
         say("THE MNI152 TEMPLATE IS NOT JUDGED: nilearn is not installed; `make bench` installs it")
     else:
         specs.append(Spec(0, "template", "T1w", "template", "none", "head"))
-    results = list(_judged(specs, weights, processes))
+    results = list(judge_all(specs, weights, processes))
     others = [one for one in results if one.image["kind"] in NO_CORD]
     area_images = [one for one in results if one.image["kind"] not in NO_CORD]
     _write_rows(RESULTS / "images.tsv", [one.image for one in results])
@@ -82,9 +80,9 @@ def synthetic(weights: Path, count: int | None, processes: int) -> str:
         f"cord differ by {scores.CLEAR_CNR:g} noise SD or more. Errors of area are per cent of the true one; "
         "an image counts with its mean.",
         "",
-        report.figure_table(scores.synthetic_figures(area_images, others)),
+        report.figure_table(scores.synthetic_figures(area_images, others, area_uncertainty(weights))),
     ]
-    for key in ("kind", "contrast", "resolution", "pathology"):
+    for key in ("kind", "contrast", "resolution", "plane", "pathology"):
         lines += ["", report.group_table(key, scores.breakdown(chosen, key))]
     if faint:
         lines += [
@@ -150,42 +148,6 @@ def speed(weights: Path) -> str:
             report.table(head, rows),
         ]
     )
-
-
-def say(text: str) -> None:
-    """Progress, apart from the tables."""
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
-def _judged(specs: Sequence[Spec], weights: Path, processes: int) -> Iterator[Judged]:
-    if processes == 1:
-        _prepare(weights)
-        yield from _followed(map(_draw_and_judge, specs), len(specs))
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(weights,)) as pool:
-        yield from _followed(pool.map(_draw_and_judge, specs), len(specs))
-
-
-def _followed(results: Iterator[Judged], count: int) -> Iterator[Judged]:
-    for number, one in enumerate(results, start=1):
-        row = one.image
-        say(
-            f"{number:3d}/{count} {row['image']:18} {row['contrast']:14} {row['resolution']:15} "
-            f"{row['pathology']:11} Dice {row['dice']:.3f} CSA {scores.relative_error(row):+6.1f} % "
-            f"missed {row['n_missed']}/{row['n_slices']} stray {row['stray_mm']:.0f} mm"
-        )
-        yield one
-
-
-def _prepare(weights: Path) -> None:
-    global _model
-    torch.set_num_threads(1)
-    _model = load_model(weights, "cpu")
-
-
-def _draw_and_judge(spec: Spec) -> Judged:
-    return judge(_model, make(spec))
 
 
 def _write_rows(path: Path, rows: Sequence[Row]) -> None:

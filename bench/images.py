@@ -35,6 +35,8 @@ LEAST_SLICES = 3
 # Bodies are rendered on voxels this share of the native ones, but on no more than so many.
 FINER, FINEST_MM, MOST_VOXELS = 0.7, 0.4, 2.5e6
 SLICE_PARTS, LONGEST_PART_MM = 5, 1.0
+# Second number of a seed: images of the set, and others like them to fit something on.
+SEED_OF = {"familiar": 1, "calibration": 4}
 # The most that noise can be beaten by; a perfect scanner has no ratio.
 MOST_CNR = 100.0
 
@@ -104,6 +106,14 @@ def plan(count: int | None = None) -> list[Spec]:
     return specs[:count]
 
 
+def plan_calibration(count: int) -> list[Spec]:
+    """Other images of familiar bodies: what is fitted on these can be judged on the set."""
+    rng = np.random.default_rng([SET["seed"], 4])
+    decks = (SET["contrasts"], _shares(SET["resolutions"]), SET["pathologies"], _shares(SET["heights"]))
+    dealt = [_deal(rng, cards, count) for cards in decks]
+    return [Spec(n, "calibration", *cards) for n, cards in enumerate(zip(*dealt, strict=True))]
+
+
 def plan_heads(count: int | None = None) -> list[Spec]:
     """Heads above the cord, brain scans with some cord at the bottom, phantoms of noise; a share of each."""
     share = 1.0 if count is None else count / SET["images"]
@@ -127,7 +137,7 @@ def make(spec: Spec) -> Case:
 
 
 def _familiar(spec: Spec) -> Case:
-    rng = np.random.default_rng([SET["seed"], 1, spec.number])
+    rng = np.random.default_rng([SET["seed"], SEED_OF[spec.kind], spec.number])
     scan = _acquisition(rng, spec.resolution)
     while True:
         body = _with_illness(rng, _body(rng, spec.height), spec)

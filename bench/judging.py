@@ -86,19 +86,21 @@ def judge(model: Model, case: Case) -> Judged:
 
 
 def _slice_rows(case: Case, soft: Array, spacing: Floats, line: Centreline | None) -> list[Row]:
-    area, ap = np.full((2, len(case.sections)), np.nan)
+    area, ap, edge = np.full((3, len(case.sections)), np.nan)
     usable = np.zeros(len(case.sections), dtype=bool)
     if line is not None and case.sections:
         table = measure_slices(soft, spacing, line)
-        flags = slice_flags(table, float(spacing[2]), facts=inspect_slices(soft, spacing, line))
+        facts = inspect_slices(soft, spacing, line)
+        flags = slice_flags(table, float(spacing[2]), facts=facts)
         area[line.slices], ap[line.slices] = table["area_mm2"], table["diameter_ap_mm"]
-        usable[line.slices] = in_means(flags)
+        edge[line.slices], usable[line.slices] = facts["edge_mm2"], in_means(flags)
     return [
         {
             "image": f"{case.spec.kind}-{case.spec.number:03d}",
             "slice": number,
             "true_mm2": section.area_mm2,
             "area_mm2": float(area[number]),
+            "edge_mm2": float(edge[number]),
             "true_ap_mm": section.diameter_ap_mm,
             "ap_mm": float(ap[number]),
             "used": bool(usable[number] and np.isfinite(area[number])),

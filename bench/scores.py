@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.judging import Judged, Row
+from softseg_bids.core.uncertainty import AreaUncertainty, area_sd_mm2
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +54,9 @@ def faint(results: Sequence[Judged]) -> list[Judged]:
     return [one for one in results if one.image["cnr"] < CLEAR_CNR]
 
 
-def synthetic_figures(area_images: Sequence[Judged], others: Sequence[Judged]) -> list[Figure]:
+def synthetic_figures(
+    area_images: Sequence[Judged], others: Sequence[Judged], uncertainty: Sequence[float] | None
+) -> list[Figure]:
     """The table of the synthetic part.
 
     Parameters
@@ -62,6 +65,8 @@ def synthetic_figures(area_images: Sequence[Judged], others: Sequence[Judged]) -
         The images of the set, and the brain scans with some cord in view.
     others : sequence of Judged
         Heads above the cord and phantoms of noise.
+    uncertainty : sequence of float or None
+        The checkpoint's coefficients of `core.uncertainty.AreaUncertainty`.
     """
     chosen = clear(area_images)
     all_areas = areas(chosen)
@@ -99,6 +104,7 @@ def synthetic_figures(area_images: Sequence[Judged], others: Sequence[Judged]) -
         ),
         Figure("images with cord > 10 mm off the true one", "0", f"{len(stray)} of {len(chosen)}", not stray),
     ]
+    figures.append(_interval_figure(chosen, uncertainty))
     for kind, label in (
         ("head", "synthetic heads without cord"),
         ("template", "the MNI152 template"),
@@ -201,6 +207,35 @@ def _slope_figure(results: Sequence[Judged]) -> Figure:
     rise, error, start = slope(results)
     text = f"{rise:.3f} ± {error:.3f} (intercept {start:+.1f} mm²)"
     return Figure("slope of measured on true area", "0.97 to 1.03", text, 0.97 <= rise <= 1.03)
+
+
+def _interval_figure(results: Sequence[Judged], uncertainty: Sequence[float] | None) -> Figure:
+    name, wanted = "slices whose 95 % interval holds the truth, every contrast", "90 to 98 %"
+    if uncertainty is None:
+        return Figure(name, wanted, "the checkpoint does not say", None)
+    shares = {
+        contrast: interval_share([one for one in results if one.image["contrast"] == contrast], uncertainty)
+        for contrast in sorted({one.image["contrast"] for one in results})
+    }
+    shares = {contrast: share for contrast, share in shares.items() if np.isfinite(share)}
+    if not shares:
+        return Figure(name, wanted, "no slice", False)
+    low, high = min(shares, key=lambda key: shares[key]), max(shares, key=lambda key: shares[key])
+    text = (
+        f"{100 * interval_share(results, uncertainty):.0f} % of all; "
+        f"{100 * shares[low]:.0f} % ({low}) to {100 * shares[high]:.0f} % ({high})"
+    )
+    return Figure(name, wanted, text, shares[low] >= 0.9 and shares[high] <= 0.98)
+
+
+def interval_share(results: Sequence[Judged], uncertainty: Sequence[float]) -> float:
+    """Share of the used slices whose true area lies within 1.96 expected deviations of the measured one."""
+    rows = [row for one in results for row in one.slices if row["used"]]
+    if not rows:
+        return float("nan")
+    area, true, edge = (np.array([row[key] for row in rows]) for key in ("area_mm2", "true_mm2", "edge_mm2"))
+    sd = area_sd_mm2(area, edge, AreaUncertainty(*uncertainty))
+    return float((np.abs(area - true) <= 1.96 * sd).mean())
 
 
 def _is_thin(row: Row) -> bool:

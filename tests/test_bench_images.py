@@ -33,6 +33,14 @@ def test_any_beginning_is_balanced() -> None:
     assert len(few) < len(all_of_them) == 32
 
 
+def test_images_to_fit_on_are_not_in_the_set() -> None:
+    ours = images.plan_calibration(12)
+    assert len(ours) == 12 and {spec.kind for spec in ours} == {"calibration"}
+    twin = ours[0]._replace(kind="familiar", resolution="slab of 5")
+    one, other = images.make(twin), images.make(twin._replace(kind="calibration"))
+    assert one.array.shape != other.array.shape or not np.array_equal(one.array, other.array)
+
+
 def test_one_number_is_one_image_and_another_another() -> None:
     spec = next(s for s in images.plan() if s.kind == "stranger" and s.resolution == "slab of 5")
     one, again = images.make(spec), images.make(spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from test_bench_truth import axes, cylinder
 
-from bench import accuracy, judging, real, report, scores, truth
+from bench import accuracy, judging, real, report, scores, truth, uncertainty
 from bench.images import Case, Spec
 from bench.judging import Judged
 from bench.real import Agreement, Seen
@@ -17,7 +18,7 @@ from bench.speed import Timing, compare
 from softseg_bids.bids.dataset import Scan
 from softseg_bids.image.grid import Grid
 from softseg_bids.image.volume import DataError, Volume
-from softseg_bids.model.weights import DEFAULT
+from softseg_bids.model.weights import DEFAULT, area_uncertainty
 
 SPACING, SHAPE = (0.8, 0.8, 2.0), (40, 50, 24)
 AREA_MM2 = 24 * np.pi
@@ -79,7 +80,16 @@ def result(true: float, measured: float, **facts: Any) -> Judged:
         "noise": 0.05, "blur_mm": 1.0, "cnr": 10.0, "step": 0.5, "n_slices": 10, "n_missed": 0, "dice": 0.95,
         "true_mm2": true, "area_mm2": measured, "stray_mm": 0.0, "found_mm": 50.0, **facts,
     }  # fmt: skip
-    slices = [{"true_mm2": true, "area_mm2": measured, "true_ap_mm": 4.0, "ap_mm": 4.1, "used": True}]
+    slices = [
+        {
+            "true_mm2": true,
+            "area_mm2": measured,
+            "edge_mm2": 8.0,
+            "true_ap_mm": 4.0,
+            "ap_mm": 4.1,
+            "used": True,
+        }
+    ]
     return Judged(row, slices, np.zeros((10, 3)))
 
 
@@ -103,14 +113,14 @@ def test_figures_pass_and_fail_at_their_limits() -> None:
         result(t, t * 1.005, noise=n) for t, n in zip(range(40, 100), np.linspace(0, 0.1, 60), strict=True)
     ]
     head = result(np.nan, np.nan, kind="head", found_mm=0.0)
-    verdicts = {one.name: one.passed for one in scores.synthetic_figures(good, [head])}
+    verdicts = {one.name: one.passed for one in scores.synthetic_figures(good, [head], None)}
     assert verdicts["CSA bias"] and verdicts["slope of measured on true area"]
     assert verdicts["cord found in synthetic heads without cord"] is True
     assert verdicts["cord found in the MNI152 template"] is None
     assert verdicts["AP diameter bias at 2.5 to 5 mm"]
     bad = [result(t, t * 0.9 + 1, n_missed=1, stray_mm=3.0) for t in range(40, 100)]
     false = result(np.nan, np.nan, kind="head", found_mm=30.0)
-    verdicts = {one.name: one.passed for one in scores.synthetic_figures(bad, [false])}
+    verdicts = {one.name: one.passed for one in scores.synthetic_figures(bad, [false], None)}
     for name in (
         "CSA bias", "slope of measured on true area", "slices without the cord they show",
         "images with cord > 10 mm off the true one", "cord found in synthetic heads without cord",
@@ -228,3 +238,39 @@ def test_speed_is_a_ratio_of_seconds() -> None:
     verdicts = [(one.reached, one.passed) for one in compare("x", ours, theirs)]
     assert verdicts == [("4.0 s", True), ("1.50 GiB", True), ("24.0", True), ("6.0", True)]
     assert compare("x", ours, None)[-1].passed is None
+
+
+def test_the_set_is_written_down_only_as_a_whole() -> None:
+    with pytest.raises(SystemExit):
+        accuracy.main(["--only", "a", "--images", "3", "--write"])
+
+
+def test_intervals_hold_the_share_of_slices_that_lie_in_them() -> None:
+    results = [
+        result(60.0, 60.0 + off, contrast=name) for name in ("T1w", "T2w") for off in np.linspace(-4, 4, 80)
+    ]
+    assert scores.interval_share(results, (0.0, 0.0, 1.0)) == pytest.approx(0.475, abs=0.03)
+    assert np.isnan(scores.interval_share([], (0.0, 0.0, 1.0)))
+    [figure] = [
+        one
+        for one in scores.synthetic_figures(results, [], (0.0, 0.0, 1.95))
+        if one.name.startswith("slices whose")
+    ]
+    assert figure.passed and figure.reached.startswith("95 % of all")
+    assert not scores._interval_figure(results, (0.0, 0.0, 1.0)).passed
+    assert scores._interval_figure([], (0.0, 0.0, 1.0)).reached == "no slice"
+
+
+def test_the_fit_covers_errors_like_those_it_was_made_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    made = [result(60.0, 60.0 + error) for error in rng.normal(0, 2.0, 300)]
+    found = uncertainty.fitted(made)
+    assert scores.interval_share(made, found) == pytest.approx(0.95, abs=0.01)
+    with pytest.raises(ValueError, match="at least"):
+        uncertainty.fitted(made[:10])
+    path = tmp_path / "weights.json"
+    path.write_text('{"Kept": 1}')
+    uncertainty.write(path, found, "abc")
+    facts = json.loads(path.read_text())
+    assert facts["Kept"] == 1 and facts["AreaUncertaintyOf"] == "abc"
+    assert area_uncertainty(path.with_suffix(".pt")) == pytest.approx(list(found), abs=1e-5)
