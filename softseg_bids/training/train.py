@@ -33,7 +33,7 @@ ROLES = {"locator": LOCATOR, "segmenter": SEGMENTER}
 VALIDATION_SEED = 20_000_003
 WARMUP_STEPS = 100
 # The first steps of a run wait for the compiler and the first bodies: they say nothing of its pace.
-SLOW_STEPS = 10
+SLOW_STEPS = 50
 # A validation patch with less cord than this share of its voxels says nothing about Dice.
 LEAST_CORD = 0.001
 
@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         spent = time.monotonic() - began
         if step == first + SLOW_STEPS:
             slow = spent
-        pace = (spent - slow) / max(step - first - SLOW_STEPS, 1)
+        timed = step - first - SLOW_STEPS
+        pace = (spent - slow) / timed if timed >= SLOW_STEPS else 0.0
         ends = spent + options.decay * pace >= options.minutes * 60 or step + options.decay >= options.steps
         if decay_from is None and step > first and (ends or step % options.every == 0):
             _save_state(folder, step, network, average, optimiser)
