@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softseg_bids.core.labelling import LEVEL_CLASSES, MARKS, Evidence
+from softseg_bids.core.evidence import LEVEL_CLASSES, MARKS, Evidence
 from softseg_bids.image.straight import Planes, Ribbon, ribbon, straighten
 from softseg_bids.image.volume import Volume
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from softseg_bids.core.labelling import MARKS
+from softseg_bids.core.evidence import MARKS
 from softseg_bids.core.polyline import project
 from softseg_bids.image.grid import Grid
 from softseg_bids.image.straight import Planes, Ribbon, ribbon, straighten

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from softseg_bids.core.labelling import MARKS
+from softseg_bids.core.evidence import MARKS
 from softseg_bids.model.levels import LEVELS, LevelNet
 from softseg_bids.training.levels_data import NOTHING, Examples, as_tensors, draw_examples
 
