@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from softseg_bids.stats.agreement import agreement, bland_altman, icc
-from softseg_bids.stats.estimate import Interval, mean_interval
+from softseg_bids.stats.estimate import Interval, mean_interval, noncentrality_interval
 from softseg_bids.stats.rescan import NO_REPEATS, rescan
 from softseg_bids.stats.variability import contrast_effects, spread
 
@@ -72,6 +72,14 @@ def test_limits_of_agreement_keep_their_confidence() -> None:
         upper = bland_altman(rng.normal(1.0, 2.0, 12), np.zeros(12)).upper
         hits += upper.low <= 1.0 + 1.96 * 2.0 <= upper.high
     assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_limits_of_many_pairs_join_those_of_fewer() -> None:
+    rng = np.random.default_rng(2)
+    wide = [bland_altman(rng.normal(size=n), np.zeros(n)).upper for n in (1000, 1002)]
+    assert wide[0].high - wide[0].low == pytest.approx(wide[1].high - wide[1].low, rel=0.06)
+    small, large = noncentrality_interval(5.0, 999.0), noncentrality_interval(5.0, 1001.0)
+    assert small == pytest.approx(large, abs=0.01)
 
 
 def test_equal_values_have_no_slope() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from softseg_bids.stats.estimate import LEVEL, NAN, Interval, mean_interval
+from softseg_bids.stats.estimate import LARGE_DF, LEVEL, NAN, Interval, mean_interval
 
 LIMIT = 1.96
 LEAST_PAIRS = 3
@@ -49,16 +49,26 @@ def bland_altman(first: np.ndarray, second: np.ndarray) -> BlandAltman:
     difference, middle = first - second, 0.5 * (first + second)
     n = len(difference)
     mean, sd = float(difference.mean()), float(difference.std(ddof=1))
-    # (mean + 1.96 SD) as a quantile of a normal: noncentral t, at the observed "t" that puts the
-    # true limit where it is seen.
-    half = stats.nct.ppf([0.5 * (1 - LEVEL), 0.5 * (1 + LEVEL)], n - 1, LIMIT * np.sqrt(n)) * sd / np.sqrt(n)
-    upper = Interval(mean + LIMIT * sd, mean + float(half[0]), mean + float(half[1]))
-    lower = Interval(mean - LIMIT * sd, mean - float(half[1]), mean - float(half[0]))
+    low, high = (at * sd for at in _quantile_interval(n))
+    upper = Interval(mean + LIMIT * sd, mean + low, mean + high)
+    lower = Interval(mean - LIMIT * sd, mean - high, mean - low)
     slope = Interval(NAN)
     if np.ptp(middle) > 0:
         line = stats.linregress(middle, difference)
         slope = Interval.t(float(line.slope), float(line.stderr), n - 2)
     return BlandAltman(mean_interval(difference), lower, upper, Interval.sd(sd, n - 1), slope, n)
+
+
+def _quantile_interval(n: int) -> tuple[float, float]:
+    """Interval of mean + 1.96 SD of a normal, as sample SDs above the sample mean: exact, noncentral t."""
+    tail = 0.5 * (1.0 - LEVEL)
+    if n > LARGE_DF:
+        half = float(stats.norm.isf(tail)) * float(np.sqrt(1.0 / n + LIMIT**2 / (2.0 * (n - 1))))
+        return LIMIT - half, LIMIT + half
+    low, high = (
+        float(stats.nct.ppf(at, n - 1, LIMIT * np.sqrt(n))) / np.sqrt(n) for at in (tail, 1.0 - tail)
+    )
+    return low, high
 
 
 def icc(table: np.ndarray) -> tuple[Interval, Interval]:

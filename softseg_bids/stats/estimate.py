@@ -9,6 +9,8 @@ from scipy import optimize, stats
 
 LEVEL = 0.95
 NAN = float("nan")
+# The noncentral t is normal here to four digits, and slow.
+LARGE_DF = 1000.0
 
 
 class Interval(NamedTuple):
@@ -72,6 +74,9 @@ def noncentrality_interval(t: float, df: float, level: float = LEVEL) -> tuple[f
     Behind intervals of standardised differences (Steiger & Fouladi 1997) and of limits of agreement.
     """
     tail = 0.5 * (1.0 - level)
+    if df > LARGE_DF:
+        half = float(stats.norm.isf(tail)) * float(np.sqrt(1.0 + t**2 / (2.0 * df)))
+        return t - half, t + half
 
     def at(probability: float) -> float:
         def over(delta: float) -> float:

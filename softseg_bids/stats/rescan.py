@@ -58,12 +58,12 @@ def within_person(part: pd.DataFrame) -> tuple[Interval, float, int, int] | None
     part : DataFrame
         Rows of one region and contrast.
     """
-    keys = part[SAME].astype(object).fillna("").agg("\x1f".join, axis=1)
-    distinct = part.assign(_key=keys).drop_duplicates(["_key", "run"])
-    distinct = distinct[distinct["_key"].duplicated(keep=False)]
+    named = part.assign(**{name: part[name].astype(object).fillna("") for name in SAME})
+    distinct = named.drop_duplicates([*SAME, "run"])
+    distinct = distinct[distinct.duplicated(SAME, keep=False)]
     if distinct.empty:
         return None
-    groups = distinct.groupby("_key", sort=False)["area_mm2"]
+    groups = distinct.groupby(SAME, sort=False)["area_mm2"]
     df = int((groups.size() - 1).sum())
     squares = float(((distinct["area_mm2"] - groups.transform("mean")) ** 2).sum())
     sd = Interval.sd(float(np.sqrt(squares / df)), df)
