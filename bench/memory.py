@@ -176,7 +176,7 @@ def section(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
     for row in rows:
         others = max(row[step] for step in STEPS if step != "segment")
-        declared = declared_gb(row["voxels"], row["field"])
+        declared = declared_gb(row["voxels"])
         lines.append(
             f"| {row['name']} | {row['voxels']:.1f} | {row['field']:.1f} | {row['segment']:.2f} GiB "
             f"| {others:.2f} GiB | {declared:.2f} GiB | {row['work_mb']:.1f} MB |"

@@ -193,7 +193,7 @@ class TestDeclared:
     def test_the_network_by_its_image(self, tmp_path: Path, shape: tuple[int, int, int]) -> None:
         image = write_image(tmp_path / "a.nii.gz", np.zeros(shape, np.uint8), centred_grid(shape, (2, 2, 2)))
         voxels = math.prod(shape) / 1e6
-        assert workflow.network_memory_gb(image) == pytest.approx(workflow.declared_gb(voxels, 8 * voxels))
+        assert workflow.network_memory_gb(image) == pytest.approx(workflow.declared_gb(voxels))
         assert workflow.light_memory_gb([image]) == pytest.approx(
             workflow.LIGHT_GB + workflow.LIGHT_GB_PER_MILLION_VOXELS * voxels
         )

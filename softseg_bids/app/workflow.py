@@ -19,23 +19,22 @@ from softseg_bids.app.jobs import ScanJob, SessionJob, stamp
 from softseg_bids.app.settings import Settings
 from softseg_bids.image.volume import DataError, count_volumes, read_grid
 
-SCAN_STEPS = ("conform", "segment", "trace", "save")
+SCAN_STEPS = ("conform", "segment", "trace", "find", "save")
 SESSION_STEPS = ("label", "measure", "summarise", "draw")
 PAGE_STEPS = ("page",)
 
 # Most memory of a step (GiB): what bench/memory.py measured over image sizes (docs/clusters.md has the
 # figures), with half as much again for other libraries and more threads: a worker with everything
-# loaded, and what an image adds. The network's windows are of one size; what grows with the field of
-# view is the locator's grid, and with the voxels the image itself and its mask.
-NETWORK_GB = 0.6
-NETWORK_GB_PER_MILLION_VOXELS = 0.02
-NETWORK_GB_PER_MILLION_MM3 = 0.01
-LIGHT_GB = 0.4
-LIGHT_GB_PER_MILLION_VOXELS = 0.025
+# loaded, and what an image's voxels add. The network's windows are of one size, and the locator's grid
+# is so coarse that the field of view does not show.
+NETWORK_GB = 0.7
+NETWORK_GB_PER_MILLION_VOXELS = 0.022
+LIGHT_GB = 0.5
+LIGHT_GB_PER_MILLION_VOXELS = 0.02
 
 
 def scan_workflow(jobs: Mapping[str, ScanJob], model: Path, settings: Settings, base: Path) -> Workflow:
-    """Pass 1: conform -> segment -> trace -> save for each scan.
+    """Pass 1: conform -> segment -> trace -> find -> save for each scan.
 
     Parameters
     ----------
@@ -73,6 +72,13 @@ def scan_workflow(jobs: Mapping[str, ScanJob], model: Path, settings: Settings, 
         )
         trace = Node(interfaces.Trace(), name="trace", mem_gb=light)
         trace.inputs.trait_set(corrected=str(scan.corrected or ""), stamp=stamp(scan.corrected))
+        find = Node(
+            interfaces.Find(),
+            name="find",
+            mem_gb=network_memory_gb(scan.paths[0]),
+            n_procs=network_processors(settings),
+        )
+        find.inputs.trait_set(model=str(model), device=settings.device)
         save = Node(interfaces.Save(), name="save", mem_gb=light)
         save.inputs.trait_set(job=job.as_json())
         chain = Workflow(name=name)
@@ -83,7 +89,10 @@ def scan_workflow(jobs: Mapping[str, ScanJob], model: Path, settings: Settings, 
                 (segment, trace, [("soft", "soft")]),
                 (conform, save, [("image", "image"), ("checksum", "checksum")]),
                 (segment, save, [("soft", "model_soft")]),
+                (conform, find, [("image", "image")]),
+                (trace, find, [("line", "line")]),
                 (trace, save, [("soft", "soft"), ("line", "line")]),
+                (find, save, [("sight", "sight")]),
             ]
         )
         _add(workflow, chain, base)
@@ -143,19 +152,14 @@ def images_of(records: Iterable[Path]) -> list[Path]:
     return [Path(json.loads(path.read_text(encoding="utf-8"))["image"]) for path in records]
 
 
-def declared_gb(voxels: float, field: float) -> float:
-    """Memory (GiB) of a process that segments an image of so many million voxels and million mm3."""
-    return NETWORK_GB + NETWORK_GB_PER_MILLION_VOXELS * voxels + NETWORK_GB_PER_MILLION_MM3 * field
+def declared_gb(voxels: float) -> float:
+    """Memory (GiB) of a process that segments an image of so many million voxels."""
+    return NETWORK_GB + NETWORK_GB_PER_MILLION_VOXELS * voxels
 
 
 def network_memory_gb(image: Path) -> float:
     """Memory (GiB) of a process that segments an image, from its header."""
-    try:
-        grid = read_grid(image)
-    except DataError:
-        return NETWORK_GB  # the conform step will say what is wrong with it
-    voxels = float(np.prod(grid.shape)) / 1e6
-    return declared_gb(voxels, voxels * float(np.prod(grid.spacing_mm)))
+    return declared_gb(_million_voxels(image, all_volumes=False))
 
 
 def light_memory_gb(images: Iterable[Path], combined: bool = False) -> float:
