@@ -14,7 +14,7 @@ import numpy as np
 
 from bench import scores
 from bench.images import plan_calibration
-from bench.judging import Judged
+from bench.judging import Judged, Row
 from bench.running import judge_all, say
 from softseg_bids.core.uncertainty import AreaUncertainty, fit
 from softseg_bids.image.volume import written_aside
@@ -57,7 +57,7 @@ def write(path: Path, found: AreaUncertainty, model_hash: str) -> None:
         aside.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def _some(rows: Sequence[scores.Row], most: int = 20) -> list[scores.Row]:
+def _some(rows: Sequence[Row], most: int = 20) -> list[Row]:
     """Evenly spaced rows: images of thin slices would count more than those of thick ones."""
     places = np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)
     return [rows[place] for place in places]
