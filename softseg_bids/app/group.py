@@ -18,6 +18,7 @@ from softseg_bids.app.columns import LONG
 from softseg_bids.app.exclusions import Exclusion, read_exclusions
 from softseg_bids.app.group_columns import DESCRIBED, TABLES
 from softseg_bids.app.group_compression import compression, read_sites
+from softseg_bids.app.group_page import write_group_page
 from softseg_bids.app.group_profiles import exclude, slice_table
 from softseg_bids.app.group_read import WHO, Rows, people, read_long, who
 from softseg_bids.app.group_statistics import Study, harmonised, statistics, study_of
@@ -76,6 +77,7 @@ def run(settings: Settings) -> Exit:
         tables["compression"], tables["compression_sites"] = compression(study.best, slices, given)
     tables["missing"] = _ledger(study, long, facts, unknown)
     write(settings.out, long, best, facts, study, tables)
+    write_group_page(settings.out)
     sys.stderr.write(
         f"softseg: {long['source_image'].nunique()} images of {long['participant_id'].nunique()} "
         f"participants pooled in {settings.out}\n"

@@ -1,0 +1,86 @@
+"""The tables the group's page knows: what they are called, in which order, and when one is not there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Known(NamedTuple):
+    """A table of the group.
+
+    Attributes
+    ----------
+    name : str
+        ``contrasts`` is ``group_contrasts.tsv``.
+    title : str
+    absent : str
+        Why it may not be there.
+    always : bool
+        Whether every group level writes it.
+    """
+
+    name: str
+    title: str
+    absent: str = "the group level of this version writes it; run it again"
+    always: bool = True
+
+
+# In the order of the page: what stands in a manuscript first.
+KNOWN = (
+    Known("contrasts", "Contrasts: mean areas, biases and spread (mixed model)"),
+    Known("agreement", "Agreement: Bland-Altman of pairs, ICC, soft against binary"),
+    Known("rescan", "Scan-rescan: within-person SD and minimum detectable change"),
+    Known("groups", "Groups: adjusted differences"),
+    Known("centres", "Centres: variance components and site effects"),
+    Known("vendors", "Vendors: variation within and between sites"),
+    Known("change_model", "Change over time: rates of groups", "no person came twice", False),
+    Known("change", "Change over time, each visit", "no person came twice", False),
+    Known("power", "Sample sizes from the study's own spread"),
+    Known("norms", "Each person against the reference"),
+    Known(
+        "norms_offset", "Offset between this study and the table of norms",
+        "no table of norms was asked for (--norms published, or --norms FILE)", False,
+    ),
+    Known("profile", "Mean area of each vertebral level"),
+    Known("compression", "Least area and diameter of each level", "not asked for (--compression)", False),
+    Known("compression_sites", "Sites of compression", "not asked for (--compression)", False),
+    Known("harmonisation", "Harmonisation over scanners", "not asked for (--combat)", False),
+    Known("variability", "Spread over contrasts, each session and region"),
+    Known("missing", "The ledger: who is missing from which figure, and why"),
+)  # fmt: skip
+# Shown in parts of their own.
+ELSEWHERE = frozenset({"csa", "csa_wide", "qc"})
+
+
+class Flag(NamedTuple):
+    """A flag: how much it asks for a look (3 distrust, 2 look, 1 know), and what it means."""
+
+    severity: int
+    meaning: str
+
+
+FLAGS = {
+    "failed": Flag(3, "could not be processed"),
+    "no_cord": Flag(3, "less than 10 mm of cord were found"),
+    "implausible_area": Flag(3, "median area under 20 or over 150 mm²"),
+    "outlier_contrasts": Flag(3, "far from what the person's other contrasts say"),
+    "outlier_site": Flag(3, "far from the other images of the site"),
+    "fragment": Flag(2, "more than one object in a slice"),
+    "jump": Flag(2, "the area jumps between neighbouring slices"),
+    "touches_edge": Flag(2, "the cord meets the border of the image"),
+    "void": Flag(2, "no cord over 5 mm or more between two pieces, mostly metal"),
+    "gap": Flag(2, "no cord over some millimetres between two pieces"),
+    "blurred": Flag(2, "soft and binary area differ by more than 15 %"),
+    "moved": Flag(2, "the centreline lies over 3 mm from the session's"),
+    "not_shared": Flag(2, "the centreline lies over 6 mm from the session's: no labels are shared"),
+    "labels_unusable": Flag(2, "disc labels lie outside of the image or far from the cord"),
+    "not run": Flag(2, "the run stopped before"),
+    "far_from_isocentre": Flag(1, "beyond 60 mm from the isocentre without gradient correction"),
+    "short_slab": Flag(1, "under 40 mm of cord"),
+    "disc2_extrapolated": Flag(1, "disc 2 was not labelled"),
+    "coarse": Flag(1, "pixels too coarse to measure an area"),
+    "limited": Flag(1, "pixels or plane limit the area: out of norms and group tests"),
+    "excluded": Flag(1, "excluded by a person"),
+    "scanner_changed": Flag(1, "another scanner than at the first visit"),
+    "software_changed": Flag(1, "another scanner software than at the first visit"),
+}
