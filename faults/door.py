@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from softseg_bids.app import steps  # noqa: E402
+from softseg_bids.app import level_steps, steps  # noqa: E402
 from softseg_bids.image.grid import Array  # noqa: E402
 from softseg_bids.image.volume import Volume  # noqa: E402
 
@@ -59,6 +59,7 @@ def _hunger(folder: Path, end: str) -> None:
 
 
 steps.run_network = stand_in
+level_steps.run_levels = lambda *_: None
 
 # Worker processes import this file again: nothing but the guard may run.
 if __name__ == "__main__":

@@ -394,3 +394,21 @@ def test_names_that_are_no_labels_are_left_out(bids: MakeDataset) -> None:
     assert "not valid UTF-8" in reasons["sub-01_acq-\udcfe_T2w.nii.gz"]
     assert "session" in reasons["sub-01_ses-a_T1w.nii.gz"]
     assert all(entry.session is None for entry in found.left_out)
+
+
+def test_what_no_index_holds_is_told(bids: MakeDataset) -> None:
+    bids.image("sub-01/anat/sub-01_T2w.nii.gz", GRID)
+    anat = bids.root / "sub-01" / "anat"
+    (anat / "sub-01_T1w.bak.nii.gz").touch()
+    (anat / "sub-01_T1w.NII.GZ").touch()
+    (anat / "sub-01_PDw.nii.gz").mkdir()
+    (bids.root / "sub-01" / "ses" / "anat").mkdir(parents=True)
+    (bids.root / "sub-01" / "ses" / "anat" / "sub-01_T1w.nii.gz").touch()
+    found = discover(bids.root)
+    assert [scan.relative for scan in found.scans] == ["sub-01/anat/sub-01_T2w.nii.gz"]
+    reasons = {entry.path.name: entry.reason for entry in found.left_out}
+    assert reasons["sub-01_T1w.bak.nii.gz"] == "its extension is .bak.nii.gz, not .nii.gz or .nii: rename it"
+    assert "its extension is .NII.GZ" in reasons["sub-01_T1w.NII.GZ"]
+    assert "is no file" in reasons["sub-01_PDw.nii.gz"]
+    assert "no folder of a participant or session" in reasons["sub-01_T1w.nii.gz"]
+    assert len(reasons) == 4

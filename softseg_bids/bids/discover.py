@@ -70,8 +70,10 @@ def discover(root: Path, selection: Selection | None = None) -> Dataset:
     walk = _Walk(root, selection, Index(root, chosen, everyone, selection.database_dir))
     scans, left_out = walk.scans()
     left_out += [] if selection.participants else _strangers(root)
+    known = {*(path for scan in scans for path in scan.paths), *(entry.path for entry in left_out)}
     for label in chosen:
-        left_out += [*_other_modalities(root, label), *_undecodable(root, label)]
+        left_out += _other_modalities(root, label)
+        left_out += [entry for entry in _not_indexed(root, label) if entry.path not in known]
     for settle in (prefer_means, prefer_corrected, refuse_collisions):
         scans, more = settle(scans)
         left_out += more
@@ -186,14 +188,23 @@ def _strangers(root: Path) -> list[LeftOut]:
     return [LeftOut(path, reason, None, None) for path in sorted(folders)]
 
 
-def _undecodable(root: Path, participant: str) -> list[LeftOut]:
-    """Images whose names are no text, which no index can hold."""
+def _not_indexed(root: Path, participant: str) -> list[LeftOut]:
+    """What has the name of an image, and no index holds: names that are no text, and what is no file."""
     home = root / f"sub-{participant}"
-    found = [path for pattern in ("*/*", "ses-*/*/*") for path in home.glob(pattern) if not _is_text(path)]
-    reason = "its name is not valid UTF-8: rename it"
-    return [
-        LeftOut(path, reason, participant, None) for path in sorted(found) if path.name.endswith(EXTENSIONS)
-    ]
+    paths = [path for pattern in ("*/*", "ses-*/*/*") for path in home.glob(pattern)]
+    reasons = {path: _unindexable(path) for path in paths if path.name.lower().endswith(EXTENSIONS)}
+    return [LeftOut(path, reason, participant, None) for path, reason in sorted(reasons.items()) if reason]
+
+
+def _unindexable(path: Path) -> str:
+    """Why an index does not hold an image; empty if it does."""
+    if not _is_text(path):
+        return "its name is not valid UTF-8: rename it"
+    extension = path.name[path.name.index(".") :]
+    if extension not in EXTENSIONS:
+        return f"its extension is {extension}, not {' or '.join(EXTENSIONS)}: rename it"
+    is_image = path.is_file() or path.is_symlink()
+    return "" if is_image else "is no file: put the image itself there"
 
 
 def _is_text(path: Path) -> bool:
@@ -226,6 +237,8 @@ def _session_label(folder: str) -> str | None:
 
 def _misplaced(name: Name, relative: PurePosixPath, participant: str, session: str | None) -> str | None:
     """Why a file is not where its name says it belongs, or None."""
+    if len(relative.parts) != (4 if session else 3):
+        return f"lies in {relative.parent}, which is no folder of a participant or session (ses-LABEL)"
     if relative.parent.name not in DATATYPES:
         return f"lies in {relative.parent}, not in an {' or '.join(DATATYPES)} folder"
     if name.entities.get("sub") != participant:

@@ -7,6 +7,7 @@ what to do. Files are written aside and renamed, so that no reader ever sees hal
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import struct
 import zlib
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 
 from softseg_bids.image.aside import written_aside as written_aside
 from softseg_bids.image.grid import Array, Grid
+
+# nibabel tells on the terminal what it mends silently in a header; what it cannot mend is an error here.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 # Outside this range a spacing is a broken header, not an acquisition.
 SPACING_RANGE_MM = (0.05, 20.0)
@@ -81,7 +85,7 @@ def read_series(path: Path) -> Volume:
         with np.errstate(all="ignore"):  # a damaged scale factor makes infinite values, told below
             values = np.asarray(_whole(path, image).dataobj)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path}: image data cannot be read ({error}); copy it again") from error
+        raise DataError(f"{path}: image data cannot be read ({_in_a_line(error)}); copy it again") from error
     if values.dtype.fields is not None or np.iscomplexobj(values):
         raise DataError(f"{path}: holds {values.dtype} values; convert it to one real channel")
     with np.errstate(all="ignore"):
@@ -193,10 +197,13 @@ def _open(path: Path) -> nib.Nifti1Image:
             return kind.from_bytes(header)
     # nibabel stops at damaged bytes with whatever its arithmetic comes upon.
     except Exception as error:
-        reason = str(error) or type(error).__name__
         raise DataError(
-            f"{path}: is not a readable NIfTI image ({reason}); copy it or convert it again"
+            f"{path}: is not a readable NIfTI image ({_in_a_line(error)}); copy it or convert it again"
         ) from error
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def check_file(path: Path) -> None:
@@ -227,6 +234,8 @@ def _header(stream: BinaryIO) -> tuple[bytes, type[nib.Nifti1Image]]:
         If they begin with no NIfTI header, or the voxels with no sane byte.
     """
     start = stream.read(544)
+    if len(start) < 348:
+        raise ValueError("it ends within its header")
     for order in "<>":
         size = struct.unpack_from(f"{order}i", start)[0]
         if size == 348:
