@@ -27,6 +27,7 @@ from bench.scale import written
 from softseg_bids.app import steps
 from softseg_bids.app.jobs import ScanJob
 from softseg_bids.app.records import save_soft
+from softseg_bids.app.sights import save_sight
 from softseg_bids.app.workflow import declared_gb
 from softseg_bids.bids.derivatives import PRODUCTS, output
 from softseg_bids.bids.discover import discover
@@ -115,7 +116,8 @@ def run_step(step: str, image: Path, folder: Path) -> None:
         products = {name: str(output(folder / "out", scan, name)) for name in PRODUCTS if name != "truth"}
         job = ScanJob(scan, products, [], "0", "0").as_json()
         soft, line = folder / "trace" / "soft.npz", folder / "trace" / "line.json"
-        steps.save(str(image), "0", folder / "segment" / "soft.npz", soft, line, job, here)
+        sight = save_sight(here / "sight.npz", None)
+        steps.save(str(image), "0", folder / "segment" / "soft.npz", soft, line, sight, job, here)
 
 
 def put_cord(size: Size, folder: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from softseg_bids.app import steps
+from softseg_bids.app import level_steps, steps
 from softseg_bids.image.grid import Array, Grid
 from softseg_bids.image.volume import Volume
 
@@ -141,6 +141,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> list[Volume]:
         return np.where(soft > 0.05, soft, 0).astype(np.float32)
 
     monkeypatch.setattr(steps, "run_network", stand_in)
+    monkeypatch.setattr(level_steps, "run_levels", lambda *_: None)
     return shown
 
 

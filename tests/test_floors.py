@@ -42,9 +42,14 @@ ADDRESSES = {
     "pandas": {"app/group*.py", "app/exclusions.py", "stats/*.py", "training/evaluate.py"},
     "yaml": {"app/engine.py", "app/exclusions.py"},
 }
-# Starting the app must not import torch: these two import their floor inside a function. The
+# Starting the app must not import torch: these three import their floor inside a function. The
 # command line waits with everything heavy until it has made the environment fit for it.
-HIDDEN = {"app/steps.py": {"model"}, "app/demo.py": {"synthesis"}, "app/cli.py": {"app"}}
+HIDDEN = {
+    "app/steps.py": {"model"},
+    "app/level_steps.py": {"model"},
+    "app/demo.py": {"synthesis"},
+    "app/cli.py": {"app"},
+}
 WITHOUT_TORCH = {"softseg_bids.model.weights"}
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softseg_bids.app.finding import Decision, decide, look
 from softseg_bids.app.landmarks import (
     APART_FLAGGED_MM,
     SHORT_SLAB_MM,
@@ -18,25 +19,28 @@ from softseg_bids.app.landmarks import (
     Track,
     axis_of,
     disc_points,
+    mean_points,
     place,
     shared_discs,
     straight_tangent,
     usable_discs,
 )
 from softseg_bids.app.records import line_world
+from softseg_bids.app.sights import Sight
 from softseg_bids.core.cord import Centreline
-from softseg_bids.core.levels import arc_mm
 from softseg_bids.image.grid import Grid
 from softseg_bids.image.volume import Volume
 
 
 class Traced(NamedTuple):
-    """One image as the session sees it: canonical grid, stored grid, centreline and its own labels."""
+    """One image as the session sees it: canonical grid, stored grid, centreline, given labels, and what
+    was seen of levels in it."""
 
     grid: Grid
     stored: Grid
     line: Centreline
     discs: Volume | None
+    sight: Sight | None = None
 
 
 class Labels(NamedTuple):
@@ -61,13 +65,15 @@ class Alignment:
     discs : dict of int to float
         Positions of the discs.
     disc_points_mm : dict of int to list of float
-        The same discs in scanner mm, for figures.
+        The same discs in scanner mm: their posterior tips, or the place on the cord where those are unknown.
     levels_source : str
-        ``given``, ``shared`` or ``none``.
+        ``given``, ``found``, ``shared`` or ``none``.
     shares : bool
         Whether positions are those of the session's axis.
     flags, notes : list of str
         For the tables, and for a reader.
+    confidences : dict of int to float
+        Of labels found in images: the probability that the place is right within 3 mm.
     """
 
     positions_mm: list[float]
@@ -79,6 +85,7 @@ class Alignment:
     shares: bool
     flags: list[str]
     notes: list[str]
+    confidences: dict[int, float] = field(default_factory=dict)
 
 
 def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[str, dict[str, Alignment]]:
@@ -102,28 +109,29 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
     axis = axis_of(tracks[longest])
     placements = {key: place(track, axis) for key, track in tracks.items()}
     own_axes = {key: axis if placements[key].shares else axis_of(track) for key, track in tracks.items()}
-    found: dict[str, dict[int, float]] = {}
+    points = {key: disc_points(image.discs) if image.discs else {} for key, image in images.items()}
+    given: dict[str, dict[int, float]] = {}
     problems: dict[str, list[str]] = {}
     for key, image in images.items():
-        points = disc_points(image.discs) if image.discs else {}
-        found[key], problems[key] = usable_discs(points, image.stored, own_axes[key])
-    files = [found[key] for key in images if placements[key].shares]
-    files += [usable_discs(disc_points(other.discs), other.grid, axis)[0] for other in others]
-    pooled = shared_discs([positions for positions in files if positions])
-    return longest, {
-        key: _alignment(
-            image,
-            tracks[key],
-            placements[key],
-            axis,
-            own_axes[key],
-            found[key],
-            pooled,
-            problems[key],
-            key == longest,
-        )
-        for key, image in images.items()
-    }
+        given[key], problems[key] = usable_discs(points[key], image.stored, own_axes[key])
+    sharing = [key for key in images if placements[key].shares]
+    files = [(points[key], given[key]) for key in sharing]
+    for other in others:
+        found_there = disc_points(other.discs)
+        files.append((found_there, usable_discs(found_there, other.grid, axis)[0]))
+    pooled = shared_discs([positions for _, positions in files if positions])
+    tips = mean_points([{value: at[value] for value in positions} for at, positions in files])
+    seen = look(axis, [images[key].sight for key in sharing])
+    alignments = {}
+    for key, image in images.items():
+        shares = placements[key].shares
+        found = seen if shares else look(own_axes[key], [image.sight])
+        decision = decide(given[key], pooled if shares else {}, found, image.sight)
+        tip_points = {value: points[key][value] for value in given[key]} or (tips if shares else {})
+        is_unusable = bool(problems[key]) and not given[key]
+        own = _Own(image, tracks[key], placements[key], own_axes[key], problems[key], is_unusable)
+        alignments[key] = _alignment(own, axis, decision, tip_points, key == longest)
+    return longest, alignments
 
 
 def track_of(image: Traced) -> Track:
@@ -131,38 +139,46 @@ def track_of(image: Traced) -> Track:
     return Track(line_world(image.line, image.grid)[::-1], image.line.slices[::-1])
 
 
+class _Own(NamedTuple):
+    """What is an image's own: its track and place, the axis its positions lie on, and trouble with labels."""
+
+    image: Traced
+    track: Track
+    placement: Placement
+    axis: Axis
+    problems: list[str]
+    is_unusable: bool
+
+
 def _alignment(
-    image: Traced, track: Track, placement: Placement, axis: Axis, own: Axis, found: dict[int, float],
-    pooled: dict[int, float], problems: list[str], is_axis: bool,
-) -> Alignment:  # fmt: skip
-    positions = own.positions(track.points_mm)[0][::-1]
-    discs, source = (
-        (found, "given") if found else (pooled, "shared") if placement.shares and pooled else ({}, "none")
-    )
+    own: _Own, axis: Axis, decision: Decision, tips: Mapping[int, Floats], is_axis: bool
+) -> Alignment:
+    image, track, placement = own.image, own.track, own.placement
+    positions = own.axis.positions(track.points_mm)[0][::-1]
     tangents, angle_source = _tangents(image, track, placement, axis, is_axis)
-    flags = [] if not (problems and not found) else ["labels_unusable"]
-    notes = [f"labels: {problem}" for problem in problems]
+    flags = [*(["labels_unusable"] if own.is_unusable else []), *decision.flags]
+    notes = [*(f"labels: {problem}" for problem in own.problems), *decision.notes]
     if not placement.shares:
         flags.append("not_shared")
         notes.append(_why_not(placement))
     elif placement.apart_mm > APART_FLAGGED_MM:
         flags.append("moved")
         notes.append(f"its centreline lies {placement.apart_mm:.1f} mm from that of the longest image")
-    arc = arc_mm(own.points_mm) - own.offset_mm
     points = {
-        value: [float(np.interp(position, arc, own.points_mm[:, k])) for k in range(3)]
-        for value, position in discs.items()
+        value: tips.get(value, own.axis.point(position, decision.before_mm.get(value, 0.0))).tolist()
+        for value, position in decision.positions_mm.items()
     }
     return Alignment(
         positions.tolist(),
         tangents.tolist(),
         angle_source,
-        discs,
+        decision.positions_mm,
         points,
-        source,
+        decision.source,
         placement.shares,
         flags,
         notes,
+        decision.confidences,
     )
 
 

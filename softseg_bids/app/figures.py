@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from softseg_bids.app.alignment import Alignment
+from softseg_bids.app.landmarks import disc_name
 from softseg_bids.app.records import Record, load_soft, to_canonical
 from softseg_bids.app.tables import SliceTable
 from softseg_bids.bids.dataset import Scan
@@ -79,12 +80,6 @@ def draw_curves(
         if row["region"] != "cord"
     }
     curves.draw(path, drawn, list(regions.values()))
-
-
-def disc_name(value: int) -> str:
-    """Name of a disc label: 3 is C2-C3; 49, 50 and 60 are landmarks."""
-    landmarks = {49: "PMG", 50: "PMJ", 60: "conus", 1: "top of C1"}
-    return landmarks.get(value) or f"{LEVEL_NAMES[value - 1]}-{LEVEL_NAMES[value]}"
 
 
 def _label(scan: Scan) -> str:

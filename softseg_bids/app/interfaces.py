@@ -18,7 +18,7 @@ from typing import Any, ClassVar, get_type_hints
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 
-from softseg_bids.app import session_steps, steps
+from softseg_bids.app import level_steps, session_steps, steps
 from softseg_bids.image.volume import DataError
 
 # nipype opens and hashes whatever string names a file, unless told not to: images are known by
@@ -124,6 +124,10 @@ class Segment(StepInterface):
 
 class Trace(StepInterface):
     step = staticmethod(steps.trace)
+
+
+class Find(StepInterface):
+    step = staticmethod(level_steps.find)
 
 
 class Save(StepInterface):

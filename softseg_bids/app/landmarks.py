@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from softseg_bids.core.levels import arc_mm, project
+from softseg_bids.core.levels import LEVEL_NAMES, arc_mm, project
 from softseg_bids.image.grid import Grid
 from softseg_bids.image.volume import Volume
 
@@ -27,7 +27,7 @@ FARTHEST_LABEL_MM = 30.0  # from the centreline; a disc's posterior tip lies 5 t
 APART_FLAGGED_MM = 3.0
 APART_REFUSED_MM = 6.0
 SHORT_SLAB_MM = 40.0  # a centreline shorter than this is too short for tangents of its own
-BEYOND_MM = 60.0  # how far the axis is continued straight beyond its ends
+BEYOND_MM = 200.0  # how far the axis is continued straight beyond its ends: to the last lumbar discs
 
 
 class Track(NamedTuple):
@@ -72,6 +72,13 @@ class Axis(NamedTuple):
         upwards = -np.gradient(self.points_mm, arc, axis=0)
         tangent = np.column_stack([np.interp(positions_mm, arc, upwards[:, k]) for k in range(3)])
         return np.asarray(tangent / np.linalg.norm(tangent, axis=1, keepdims=True))
+
+    def point(self, position_mm: float, before_mm: float = 0.0) -> Floats:
+        """The scanner point at a position, or so far in front of it (across the axis), shape (3,)."""
+        arc = arc_mm(self.points_mm) - self.offset_mm
+        point = np.array([np.interp(position_mm, arc, column) for column in self.points_mm.T])
+        front = np.cross(self.tangents(np.array([position_mm]))[0], [1.0, 0.0, 0.0])
+        return np.asarray(point + before_mm * _unit(front))
 
 
 class Placement(NamedTuple):
@@ -165,6 +172,18 @@ def shared_discs(files: list[dict[int, float]]) -> dict[int, float]:
     """Mean position of each disc over several label files."""
     values = sorted({value for found in files for value in found})
     return {value: float(np.mean([found[value] for found in files if value in found])) for value in values}
+
+
+def mean_points(files: list[dict[int, Floats]]) -> dict[int, Floats]:
+    """Mean scanner point of each label over several label files."""
+    values = sorted({value for points in files for value in points})
+    return {v: np.mean([points[v] for points in files if v in points], axis=0) for v in values}
+
+
+def disc_name(value: int) -> str:
+    """Name of a disc label: 3 is C2-C3; 49, 50 and 60 are landmarks."""
+    landmarks = {49: "PMG", 50: "PMJ", 60: "conus", 1: "top of C1"}
+    return landmarks.get(value) or f"{LEVEL_NAMES[value - 1]}-{LEVEL_NAMES[value]}"
 
 
 def straight_tangent(points_mm: Floats) -> Floats:

@@ -39,6 +39,8 @@ class Record:
         The centreline as JSON (frame mm), None where there is no cord.
     shape, affine : list
         The image's stored grid: it may be gone when its session is measured.
+    sight : str
+        What was seen of levels, see `sights`; empty if nobody looked.
     """
 
     job: ScanJob
@@ -51,6 +53,7 @@ class Record:
     line: dict[str, Any] | None
     shape: list[int]
     affine: list[list[float]]
+    sight: str = ""
 
     def write(self, path: Path) -> Path:
         """Write the record as JSON."""

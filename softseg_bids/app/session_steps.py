@@ -13,17 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softseg_bids.app import rows
+from softseg_bids.app import level_images, rows
 from softseg_bids.app.alignment import Alignment, Labels, Traced, align
 from softseg_bids.app.columns import LONG, SLICES
 from softseg_bids.app.figures import draw_curves, draw_image
 from softseg_bids.app.jobs import SessionJob
 from softseg_bids.app.page import build_page
 from softseg_bids.app.records import Record, load_soft, read_record, to_canonical
+from softseg_bids.app.sights import load_sight
 from softseg_bids.app.tables import SliceTable, slice_table
 from softseg_bids.bids import derivatives
 from softseg_bids.core.levels import common_extent
-from softseg_bids.image.grid import Grid, canonical, like_stored
+from softseg_bids.image.grid import Grid, canonical
 from softseg_bids.image.volume import DataError, Volume, read_volume
 
 
@@ -77,7 +78,8 @@ def label(records: list[Path], stamps: list[str], folder: Path) -> Labelled:
     for key, record in measured.items():
         stored = record.grid
         discs, notes[key] = _discs(record)
-        images[key] = Traced(canonical_grid(stored), stored, record.centreline, discs)
+        sight = load_sight(Path(record.sight)) if record.sight else None
+        images[key] = Traced(canonical_grid(stored), stored, record.centreline, discs, sight)
     axis, alignments = align(images, _loose_labels(records)) if images else ("", {})
     content: dict[str, Any] = {"axis": axis, "images": {}}
     for key, alignment in alignments.items():
@@ -205,7 +207,7 @@ def read_alignments(path: Path) -> dict[str, Alignment]:
     """What :func:`label` found, by image."""
     found = {}
     for key, fields in json.loads(path.read_text(encoding="utf-8"))["images"].items():
-        for name in ("discs", "disc_points_mm"):
+        for name in ("discs", "disc_points_mm", "confidences"):
             fields[name] = {int(value): content for value, content in fields[name].items()}
         found[key] = Alignment(**fields)
     return found
@@ -249,24 +251,12 @@ def _write_image(
     derivatives.write_table(Path(outputs["perslice"]), table.rows(), columns=SLICES)
     derivatives.write_table(Path(outputs["perlevel"]), regions, columns=LONG)
     written = [outputs["perslice"], outputs["perlevel"]]
-    path = Path(outputs["levels"])
-    if not alignment.discs:
-        derivatives.remove(path)
-        return written
-    volume = record.grid
-    soft, _ = to_canonical(load_soft(Path(record.soft)), volume)
-    levels = np.zeros(soft.shape, dtype=np.uint8)
-    levels[:, :, table.slices] = np.nan_to_num(np.floor(table.level)).astype(np.uint8)
-    image = like_stored(np.where(soft >= 0.5, levels, 0).astype(np.uint8), volume)
-    remarks = record.job.remarks(record.checksum) | {"LevelsSource": alignment.levels_source}
-    # Not like the image itself, which may be gone; the mask has its codes.
-    derivatives.write_mask(path, image, volume, Path(outputs["probseg"]), "levels", remarks)
-    return [*written, str(path)]
+    return [*written, *level_images.write_levels(record, alignment, table)]
 
 
 def _forget(record: Record) -> list[str]:
     """Remove tables of an earlier run that did find a cord; nothing is written."""
-    for product in ("perslice", "perlevel", "levels"):
+    for product in ("perslice", "perlevel", *level_images.PRODUCTS):
         derivatives.remove(Path(record.job.outputs[product]))
     return []
 

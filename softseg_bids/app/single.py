@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from softseg_bids.app import identity, session_steps, steps
+from softseg_bids.app import identity, level_steps, session_steps, steps
 from softseg_bids.app.identity import checkpoint, version
 from softseg_bids.app.jobs import ScanJob, SessionJob
 from softseg_bids.app.outcome import Exit
@@ -24,6 +24,7 @@ NAMES = {
     "model": "_cord_model_soft.nii.gz",
     "centreline": "_centreline.nii.gz",
     "levels": "_levels.nii.gz",
+    "discs": "_discs.nii.gz",
     "perslice": "_slices.tsv",
     "perlevel": "_regions.tsv",
     "montage": "_montage.png",
@@ -98,8 +99,9 @@ def _process(scan: Scan, out: Path, model: Path, model_hash: str, device_name: s
     stored = [outputs["model"], outputs["probseg"]]
     soft = steps.segment(image, checksum, str(model), model_hash, device_name, stored, places["scan"]).soft
     traced = steps.trace(image, soft, str(scan.corrected or ""), "", places["trace"])
+    sight = level_steps.find(image, traced.line, str(model), device_name, places["trace"]).sight
     record = steps.save(
-        image, checksum, soft, traced.soft, traced.line, job.as_json(), places["trace"]
+        image, checksum, soft, traced.soft, traced.line, sight, job.as_json(), places["trace"]
     ).record
     _measure([record], _session_of(job, out, folder), places["session"])
     return read_record(record).status

@@ -1,7 +1,7 @@
 """The steps of one scan: files in, files out, no knowledge of the workflow around them.
 
-conform -> segment -> trace -> save. Soft masks between steps are compressed arrays on the
-image's stored grid, because an empty mask (no cord) is a result here and no error.
+conform -> segment -> trace -> find (level_steps) -> save. Soft masks between steps are compressed
+arrays on the image's stored grid, because an empty mask (no cord) is a result here and no error.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ def _corrected(soft: Array, grid: Grid, path: Path) -> tuple[Array, dict[str, An
 
 
 def save(
-    image: str, checksum: str, model_soft: Path, soft: Path, line: Path, job: str, folder: Path
+    image: str, checksum: str, model_soft: Path, soft: Path, line: Path, sight: Path, job: str, folder: Path
 ) -> Saved:
     """Write the scan's masks to OUT, and the record the session works from.
 
@@ -276,8 +276,8 @@ def save(
     ----------
     image, checksum : str
         From :func:`conform`.
-    model_soft, soft, line : Path
-        From :func:`segment` and :func:`trace`.
+    model_soft, soft, line, sight : Path
+        From :func:`segment`, :func:`trace` and `level_steps.find`.
     job : str
         The :class:`~softseg_bids.app.jobs.ScanJob` as JSON.
     """
@@ -313,6 +313,7 @@ def save(
         line=found["line"],
         shape=list(grid.shape),
         affine=grid.affine.tolist(),
+        sight=str(sight),
     )
     return Saved(record.write(folder / "record.json"), [work.outputs[product] for product in wanted])
 

@@ -53,6 +53,11 @@ PRODUCTS = {
     "levels": Product(
         "seg-vertebrae_desc-", "", "dseg", ".nii.gz", "Vertebral level of each cord voxel: C1 = 1, T1 = 8"
     ),
+    "discs": Product(
+        "seg-discs_desc-", "", "dseg", ".nii.gz",
+        "Posterior tips of the discs, one voxel each: value N lies above vertebra N (3 = C2-C3), 50 is the "
+        "pontomedullary junction, 60 the conus",
+    ),
     "truth": Product(
         "seg-softgt_label-SC_desc-", "", "probseg", ".nii.gz", "True cord fraction of each voxel, 0 to 1"
     ),

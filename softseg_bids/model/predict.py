@@ -42,12 +42,24 @@ def load_model(path: Path | None = None, device: str = "auto") -> Model:
     DataError
         If the checkpoint cannot be used or the device does not exist.
     """
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise DataError(f"device {name}: no CUDA device is available here; use --device cpu")
-    place = torch.device(name)
+    place = device_of(device)
     networks = load_checkpoint(path or DEFAULT, place)
     return Model(networks["locator"], networks["segmenter"], place)
+
+
+def device_of(name: str) -> torch.device:
+    """The device meant by "auto", "cpu" or "cuda[:n]".
+
+    Raises
+    ------
+    DataError
+        If it does not exist.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DataError(f"device {name}: no CUDA device is available here; use --device cpu")
+    return torch.device(name)
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ within the tests' own process.
 
 import numpy as np
 
-from softseg_bids.app import steps
+from softseg_bids.app import level_steps, steps
 from softseg_bids.image.grid import Array
 from softseg_bids.image.volume import Volume
 
@@ -20,3 +20,4 @@ def stand_in(volume: Volume, model: str, device: str) -> Array:
 
 
 steps.run_network = stand_in
+level_steps.run_levels = lambda *_: None

@@ -1,0 +1,64 @@
+"""The level and disc volumes of one image in OUT, with how sure each found label is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softseg_bids.app.alignment import Alignment
+from softseg_bids.app.landmarks import disc_name
+from softseg_bids.app.records import Record, load_soft, to_canonical
+from softseg_bids.app.tables import SliceTable
+from softseg_bids.bids import derivatives
+from softseg_bids.image.grid import Grid, like_stored
+
+PRODUCTS = ("levels", "discs")
+
+
+def write_levels(record: Record, alignment: Alignment, table: SliceTable) -> list[str]:
+    """Write levels and discs of an image, or remove those of an earlier run; the files written.
+
+    Parameters
+    ----------
+    record, alignment, table
+        The scan, its labels, and its slices.
+    """
+    paths = {product: Path(record.job.outputs[product]) for product in PRODUCTS}
+    soft, grid = to_canonical(load_soft(Path(record.soft)), record.grid)
+    levels = np.zeros(soft.shape, dtype=np.uint8)
+    levels[:, :, table.slices] = np.nan_to_num(np.floor(table.level)).astype(np.uint8)
+    images = {
+        "levels": np.where(soft >= 0.5, levels, 0).astype(np.uint8),
+        "discs": disc_image(alignment.disc_points_mm, grid),
+    }
+    remarks = record.job.remarks(record.checksum) | {"LevelsSource": alignment.levels_source}
+    if alignment.confidences:
+        remarks["LabelConfidence"] = {
+            disc_name(value): round(confidence, 3) for value, confidence in alignment.confidences.items()
+        }
+    written = []
+    for product, image in images.items():
+        # An image beside all its session's discs has levels all the same, and the other way round.
+        if not alignment.discs or (product == "discs" and not image.any()):
+            derivatives.remove(paths[product])
+            continue
+        # Not like the image itself, which may be gone; the mask has its codes.
+        like = Path(record.job.outputs["probseg"])
+        derivatives.write_mask(
+            paths[product], like_stored(image, record.grid), record.grid, like, product, remarks
+        )
+        written.append(str(paths[product]))
+    return written
+
+
+def disc_image(points_mm: Mapping[int, list[float]], grid: Grid) -> NDArray[np.uint8]:
+    """The value of each label in the voxel it lies in, canonical axes; labels out of view are left out."""
+    image = np.zeros(grid.shape, dtype=np.uint8)
+    for value, point in points_mm.items():
+        x, y, z = (int(k) for k in np.rint(grid.to_index(np.asarray(point))))
+        if all(0 <= k < n for k, n in zip((x, y, z), grid.shape, strict=True)):
+            image[x, y, z] = value
+    return image
