@@ -243,7 +243,7 @@ def _explain(progress: Progress, work: Path, logs: Path, traces: Mapping[str, st
             continue
         node = f"{work.name}.{name}.{unit.failed_step}"
         crash = crashes.get(node)
-        trace = traces.get(node) or (crash.read_text(errors="replace") if crash else "")
+        trace = traces.get(node) or (crash.read_text(encoding="utf-8", errors="replace") if crash else "")
         note = _note(work / name / unit.failed_step / FAILURE) if unit.failed_step else None
         unit.reason, unit.kind = explain(note, trace, unit.failed_step)
         if crash is None:
@@ -265,5 +265,5 @@ def _note(path: Path) -> dict[str, Any] | None:
 
 
 def _node_of(crash: Path) -> str:
-    first = crash.read_text(errors="replace").split("\n", 1)[0]
+    first = crash.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
     return first.removeprefix("Node: ").strip()

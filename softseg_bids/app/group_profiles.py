@@ -72,7 +72,7 @@ def read_slices(path: Path) -> Slices | None:
     """A per-slice table; None if it is not there."""
     if not path.is_file():
         return None
-    header, *lines = (line.split("\t") for line in path.read_text().splitlines())
+    header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
     cells = dict(zip(header, zip(*lines, strict=True), strict=True)) if lines else {}
     if not cells:
         return None
