@@ -20,18 +20,22 @@ REGIONS = ("cord", "vert-C3", "vert-C4", "vert-C2:C3")
 
 
 def study(
-    out: Path, people: int = 48, sessions: tuple[str | None, ...] = (None,), slices: bool = False
+    out: Path,
+    people: int = 48,
+    sessions: tuple[str | None, ...] = (None,),
+    slices: bool = False,
+    sites: int = 6,
 ) -> None:
-    """Patients and controls at six sites, three contrasts, T2w twice; some gaps."""
+    """Patients and controls at some sites, three contrasts, T2w twice; some gaps."""
     rng = np.random.default_rng(1)
-    sites = 2 * rng.normal(size=6)
+    shifts = 2 * rng.normal(size=sites)
     for n in range(people):
-        who, patient, site = f"{n:03d}", n % 3 == 0, (n // 3) % 6
+        who, patient, site = f"{n:03d}", n % 3 == 0, (n // 3) % sites
         person = {
             "participant_id": f"sub-{who}", "age": None if n == 5 else str(20 + n % 30),
             "sex": "MF"[n % 2], "pathology": "MS" if patient else "HC",
         }  # fmt: skip
-        size = 72 + sites[site] - 6 * patient + 4 * rng.normal()
+        size = 72 + shifts[site] - 6 * patient + 4 * rng.normal()
         for visit, session in enumerate(sessions):
             rows: list[dict[str, Any]] = []
             for contrast, run in (("T1w", "1"), ("T2w", "1"), ("T2w", "2"), ("MTon", "1")):
@@ -53,10 +57,11 @@ def write(
     out: Path, who: str, session: str | None, visit: int, rows: list[dict[str, Any]],
     person: dict[str, Any], slices: bool,
 ) -> None:  # fmt: skip
+    stems = {each["source_image"]: Path(each["source_image"]).name.rsplit("_", 1)[0] for each in rows}
     cards = {
         each["source_image"]: {
             "key": each["source_image"], "source": each["source_image"], "contrast": each["contrast"],
-            "status": "measured", "folder": f"sub-{who}/anat", "stem": Path(each["source_image"]).name[:-12],
+            "status": "measured", "folder": f"sub-{who}/anat", "stem": stems[each["source_image"]],
         }
         for each in rows
     }  # fmt: skip
@@ -166,13 +171,13 @@ def test_missing_covariates_and_groups_degrade_with_notes(tmp_path: Path) -> Non
 
 
 def test_harmonised_areas_stand_beside_the_raw(tmp_path: Path) -> None:
-    study(tmp_path, 120)
+    study(tmp_path, 48, sites=2)
     assert group(tmp_path) == 0
     before = table(tmp_path, "csa")
     assert group(tmp_path, "--combat") == 0
     after = table(tmp_path, "csa")
     assert [each["area_mm2"] for each in after] == [each["area_mm2"] for each in before]
-    assert sum(each["area_harmonised_mm2"] != "n/a" for each in after) > 600
+    assert sum(each["area_harmonised_mm2"] != "n/a" for each in after) > 400
     assert "vert-C3_T2w_harmonised" in table(tmp_path, "csa_wide")[0]
     assert {each["method"] for each in table(tmp_path, "harmonisation", statistic="shift")} == {
         "location and scale"

@@ -65,7 +65,8 @@ def read_long(tables: Iterable[Path]) -> pd.DataFrame:
 
 def _parsed(header: bytes, bodies: list[bytes]) -> pd.DataFrame:
     content = io.BytesIO(header + b"\n" + b"".join(bodies))
-    types = dict.fromkeys(TEXT, str)
+    # Numbers are floats even where all are whole: an exclusion may make them something else.
+    types = {name: str if name in TEXT else float for name in header.decode().split("\t")}
     return pd.read_csv(content, sep="\t", dtype=types, na_values=["n/a"], keep_default_na=False)
 
 
