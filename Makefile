@@ -9,6 +9,7 @@
 # make scale   measure a dataset of 267 participants; writes into docs/benchmark.md (an hour)
 # make bench   measure accuracy, speed and memory; REAL=FOLDER adds real scans; writes into docs/benchmark.md
 # make studies simulate studies of known truth, check the intervals; writes into docs/statistics.md (minutes)
+# make bench-levels  judge the vertebral levels found in 200 spines; writes into docs/benchmark.md
 # make losses  train under several losses and compare them; writes into docs/benchmark.md (hours)
 # make clean   remove what these made
 #
@@ -21,7 +22,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs scale bench studies losses clean container-test lock audit faults
+.PHONY: help demo test lint docs scale bench bench-levels studies losses clean container-test lock audit faults
 
 PYTHON ?= python3
 TORCH := torch==2.13.0
@@ -82,6 +83,9 @@ bench: $(READY)
 	  || $(BIN)/pip --disable-pip-version-check install --quiet --no-deps $(BEYOND) \
 	  || echo "make bench: without $(BEYOND); what needs them is skipped" >&2
 	$(BIN)/python -m bench.accuracy --write $(if $(REAL),--real "$(REAL)")
+
+bench-levels: $(READY)
+	$(BIN)/python -m bench.levels --write
 
 studies: $(READY)
 	$(BIN)/python -m bench.studies --write docs/statistics.md
