@@ -180,6 +180,9 @@ def test_description_says_where_from_and_by_whom(tmp_path: Path) -> None:
     assert elsewhere["GeneratedBy"][0]["Container"] == {"Type": "docker", "Tag": "x/softseg:1"}
     levels = (out / "seg-vertebrae_dseg.tsv").read_text().splitlines()
     assert [levels[row] for row in (1, 7, 8, 20, 24)] == ["1\tC1", "7\tC7", "8\tT1", "20\tL1", "24\tL5"]
+    discs = dict(line.split("\t") for line in (out / "seg-discs_dseg.tsv").read_text().splitlines())
+    wanted = {"2": "C1-C2", "3": "C2-C3", "8": "C7-T1", "20": "T12-L1", "25": "L5-S1", "60": "conus"}
+    assert {value: discs[value] for value in wanted} == wanted and "1" not in discs
 
 
 def test_readme_of_the_user_stays(tmp_path: Path) -> None:

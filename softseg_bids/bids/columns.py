@@ -100,8 +100,8 @@ _LEVELLED: dict[str, tuple[str, dict[str, str]]] = {
         "Where the vertebral levels come from",
         {
             "given": "disc labels of this image",
-            "found": "found by this app",
-            "shared": "disc labels of another image of the session, through scanner space",
+            "found": "found in this image and the others of its session",
+            "shared": "given or found in other images of the session, through scanner space",
             "none": "no levels",
         },
     ),

@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,13 @@ LEVELS = (
     *((number + 7, f"T{number}") for number in range(1, 13)),
     *((number + 19, f"L{number}") for number in range(1, 6)),
 )
+# A disc's value is that of the level below it; 25 lies above the sacrum.
+DISCS = (
+    *((low[0], f"{high[1]}-{low[1]}") for high, low in pairwise((*LEVELS, (25, "S1")))),
+    (49, "pontomedullary groove"),
+    (50, "pontomedullary junction"),
+    (60, "conus"),
+)
 README = """# Soft segmentation of the spinal cord
 
 Written by softseg. Start with the pages `sub-*.html` and `group.html`.
@@ -79,6 +87,7 @@ Written by softseg. Start with the pages `sub-*.html` and `group.html`.
 - `*_label-SC_desc-*_mask.nii.gz`: the same cut at 0.5
 - `*_label-centerline_desc-*_mask.nii.gz`: centreline
 - `*_seg-vertebrae_desc-*_dseg.nii.gz`: vertebral levels, named in `seg-vertebrae_dseg.tsv`
+- `*_seg-discs_desc-*_dseg.nii.gz`: posterior tips of the discs, named in `seg-discs_dseg.tsv`
 - `*_morph.tsv`: cross-sectional area and shape, per slice and per region
 - `group_*.tsv`: all participants together
 
@@ -244,7 +253,8 @@ def write_description(
         write_json(path, description)
         write_text(out / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
         # No JSON beside it: by inheritance it would speak of every level image.
-        write_text(out / "seg-vertebrae_dseg.tsv", _level_rows())
+        write_text(out / "seg-vertebrae_dseg.tsv", _rows_of(LEVELS))
+        write_text(out / "seg-discs_dseg.tsv", _rows_of(DISCS))
         if not (out / "README.md").exists():
             write_text(out / "README.md", README)
     except OSError as error:
@@ -280,8 +290,8 @@ def remove(path: Path) -> None:
     sidecar(path).unlink(missing_ok=True)
 
 
-def _level_rows() -> str:
-    return "index\tname\n" + "".join(f"{number}\t{label}\n" for number, label in LEVELS)
+def _rows_of(names: Iterable[tuple[int, str]]) -> str:
+    return "index\tname\n" + "".join(f"{number}\t{label}\n" for number, label in names)
 
 
 def _owner(description: Path) -> str | None:
