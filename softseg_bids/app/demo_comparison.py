@@ -113,5 +113,5 @@ def _key(row: Row) -> Key:
 def _rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise DataError(f"{path}: does not exist; write the demo dataset and run both levels on it first")
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))

@@ -78,7 +78,7 @@ def read_exclusions(path: Path) -> list[Exclusion]:
     try:
         if path.suffix.lower() in (".yml", ".yaml"):
             return list(_from_yaml(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             return list(_from_rows(csv.DictReader(file, delimiter="\t")))
     except (ValueError, yaml.YAMLError, UnicodeDecodeError) as error:
         said = str(error).splitlines()[0]

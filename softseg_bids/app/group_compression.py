@@ -27,7 +27,7 @@ def read_sites(path: Path) -> dict[str, list[float]]:
         64, with the file and line, if it cannot be read.
     """
     found: dict[str, list[float]] = {}
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t")
         if not {"participant_id", "site"} <= set(reader.fieldnames or ()):
             raise Stop(Exit.USAGE, f"{path}: needs the columns participant_id and site")
