@@ -24,6 +24,9 @@ OPTIONS = (
     "--remote-debugging-pipe",
 )  # fmt: skip
 
+# Keys that the browser itself acts on, it knows by number.
+CODES = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
+
 
 class BrowserError(RuntimeError):
     """The browser said no, or nothing."""
@@ -108,10 +111,10 @@ class Tab:
 
     def press(self, key: str) -> None:
         """Press a key where the focus is."""
+        fields: dict[str, Any] = {"key": key, "windowsVirtualKeyCode": CODES.get(key, 0)}
         text = key if len(key) == 1 else {"Enter": "\r"}.get(key, "")
-        fields = {"key": key, "text": text} if text else {"key": key}
-        self.call("Input.dispatchKeyEvent", type="keyDown", **fields)
-        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+        self.call("Input.dispatchKeyEvent", type="keyDown", **fields, **({"text": text} if text else {}))
+        self.call("Input.dispatchKeyEvent", type="keyUp", **fields)
 
     def point(self, x: float, y: float, *, click: bool = False) -> None:
         """Move the mouse to a place in the window, and click there."""

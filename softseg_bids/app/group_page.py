@@ -20,7 +20,7 @@ from softseg_bids.bids.sidecars import read_json
 from softseg_bids.image.volume import DataError
 from softseg_bids.pages.group import GroupPage, TableData, group_page
 from softseg_bids.pages.group_data import packed, packed_rows
-from softseg_bids.pages.group_tables import ELSEWHERE, KNOWN
+from softseg_bids.pages.group_tables import ELSEWHERE, KNOWN, Known
 from softseg_bids.pages.methods import Study, bibliography, methods
 
 Row = dict[str, str | None]
@@ -69,12 +69,12 @@ def write_group_page(out: Path) -> Path:
         If the group's tables are not there, or cannot be used.
     """
     wide = _table(out / "group_csa_wide.tsv")
-    known = {(row["participant_id"], row["session_id"]): place for place, row in enumerate(wide)}
-    facts = [(place, said) for said in _facts(out) if (place := known.get(_who(said))) is not None]
+    places_of = {(row["participant_id"], row["session_id"]): place for place, row in enumerate(wide)}
+    facts = [(place, said) for said in _facts(out) if (place := places_of.get(_who(said))) is not None]
     long = _long(out / "group_csa.tsv")
-    images = _images(out, facts, long, known)
+    images = _images(out, facts, long, places_of)
     places = {row["source"]: place for place, row in enumerate(images)}
-    tables = [table for name, title in _present(out) if (table := _table_data(out, name, title))]
+    tables = [_table_data(out, known) for known in _present(out)]
     there = {table.name for table in tables}
     extra = read_json(out / "group_csa.json")
     description = read_json(out / "dataset_description.json")
@@ -145,16 +145,16 @@ def _long(path: Path) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(text, "category"))
 
 
-def _present(out: Path) -> list[tuple[str, str]]:
-    """Name and title of the tables that are there, known ones first."""
+def _present(out: Path) -> list[Known]:
+    """The tables that are there, those the page knows first."""
     found = {path.stem.removeprefix("group_") for path in out.glob("group_*.tsv")} - ELSEWHERE
-    known = [(each.name, each.title) for each in KNOWN if each.name in found]
-    others = sorted(found - {name for name, _ in known})
-    return known + [(name, name.replace("_", " ").capitalize()) for name in others]
+    known = [each for each in KNOWN if each.name in found]
+    others = sorted(found - {each.name for each in known})
+    return known + [Known(name, name.replace("_", " ").capitalize()) for name in others]
 
 
-def _table_data(out: Path, name: str, title: str) -> TableData | None:
-    path = out / f"group_{name}.tsv"
+def _table_data(out: Path, known: Known) -> TableData:
+    path = out / f"group_{known.name}.tsv"
     dictionary = read_json(path.with_suffix(".json"))
     rows = _table(path)
     if rows:
@@ -162,11 +162,12 @@ def _table_data(out: Path, name: str, title: str) -> TableData | None:
     else:
         names = [key for key, said in dictionary.items() if isinstance(said, dict) and "Description" in said]
     described = {key: dictionary[key] if isinstance(dictionary.get(key), dict) else {} for key in names}
-    return TableData(name, title, described, len(rows), packed_rows(rows[:MOST_ROWS], names))
+    shown = packed_rows(rows[:MOST_ROWS], names)
+    return TableData(known.name, known.title, known.empty, described, len(rows), shown)
 
 
 def _images(
-    out: Path, facts: Sequence[tuple[int, dict[str, Any]]], long: pd.DataFrame, known: Mapping[Any, int]
+    out: Path, facts: Sequence[tuple[int, dict[str, Any]]], long: pd.DataFrame, places_of: Mapping[Any, int]
 ) -> list[Row]:
     """One row an image, as texts: what was measured or has no cord, then what failed."""
     quality = {row["source_image"]: row for row in _table(out / "group_qc.tsv")}
@@ -186,7 +187,7 @@ def _images(
             )
     shown = {row["source"] for row in rows}
     for lost in _table(out / "group_missing.tsv"):
-        place = known.get((lost["participant_id"], lost["session_id"]))
+        place = places_of.get((lost["participant_id"], lost["session_id"]))
         if lost["status"] in LOST and place is not None and lost["input"] not in shown:
             rows.append(
                 {

@@ -33,6 +33,8 @@ class TableData:
         ``contrasts`` is ``group_contrasts.tsv``.
     columns : mapping of str to mapping
         Column -> its entry in the data dictionary (``Description``, ``Units``, ``Levels``).
+    empty : str
+        Why it may have no rows.
     rows : int
         Rows of the file; the page may hold fewer.
     data : mapping
@@ -41,6 +43,7 @@ class TableData:
 
     name: str
     title: str
+    empty: str
     columns: Mapping[str, Mapping[str, Any]]
     rows: int
     data: Mapping[str, Any]

@@ -13,40 +13,47 @@ class Known(NamedTuple):
     name : str
         ``contrasts`` is ``group_contrasts.tsv``.
     title : str
+    empty : str
+        Why it may have no rows.
     absent : str
         Why it may not be there.
-    always : bool
-        Whether every group level writes it.
     """
 
     name: str
     title: str
-    absent: str = "the group level of this version writes it; run it again"
-    always: bool = True
+    empty: str = "the study has nothing for it"
+    absent: str = "every group level of this version writes it; run it again"
 
 
+ONE_CONTRAST = "no region was measured in images that may enter statistics"
+NO_VISITS = "no person came twice"
+COMPRESSION = "not asked for (--compression)"
 # In the order of the page: what stands in a manuscript first.
 KNOWN = (
-    Known("contrasts", "Contrasts: mean areas, biases and spread (mixed model)"),
-    Known("agreement", "Agreement: Bland-Altman of pairs, ICC, soft against binary"),
-    Known("rescan", "Scan-rescan: within-person SD and minimum detectable change"),
-    Known("groups", "Groups: adjusted differences"),
-    Known("centres", "Centres: variance components and site effects"),
-    Known("vendors", "Vendors: variation within and between sites"),
-    Known("change_model", "Change over time: rates of groups", "no person came twice", False),
-    Known("change", "Change over time, each visit", "no person came twice", False),
-    Known("power", "Sample sizes from the study's own spread"),
-    Known("norms", "Each person against the reference"),
+    Known("contrasts", "Contrasts: mean areas, biases and spread (mixed model)", ONE_CONTRAST),
+    Known("agreement", "Agreement: Bland-Altman of pairs, ICC, soft against binary", ONE_CONTRAST),
+    Known("rescan", "Scan-rescan: within-person SD and minimum detectable change", ONE_CONTRAST),
     Known(
-        "norms_offset", "Offset between this study and the table of norms",
-        "no table of norms was asked for (--norms published, or --norms FILE)", False,
+        "groups", "Groups: adjusted differences",
+        "participants.tsv names no groups with controls among them (a column pathology, group or diagnosis; "
+        "or --group-column and --controls)",
     ),
-    Known("profile", "Mean area of each vertebral level"),
-    Known("compression", "Least area and diameter of each level", "not asked for (--compression)", False),
-    Known("compression_sites", "Sites of compression", "not asked for (--compression)", False),
-    Known("harmonisation", "Harmonisation over scanners", "not asked for (--combat)", False),
-    Known("variability", "Spread over contrasts, each session and region"),
-    Known("missing", "The ledger: who is missing from which figure, and why"),
+    Known("centres", "Centres: variance components and site effects", "no site is named"),
+    Known("vendors", "Vendors: variation within and between sites", "no site with a manufacturer is named"),
+    Known("change_model", "Change over time: rates of groups", NO_VISITS, NO_VISITS),
+    Known("change", "Change over time, each visit", NO_VISITS, NO_VISITS),
+    Known("power", "Sample sizes from the study's own spread", "too few controls to know their spread"),
+    Known("norms", "Each person against the reference", "no image may be compared with the reference"),
+    Known(
+        "norms_offset", "Offset between this study and the table of norms", "no level is in the table",
+        "no table of norms was asked for (--norms published, or --norms FILE)",
+    ),
+    Known("profile", "Mean area of each vertebral level", "no image has vertebral levels"),
+    Known("compression", "Least area and diameter of each level", "no image has levels", COMPRESSION),
+    Known("compression_sites", "Sites of compression", "none was given or detected", COMPRESSION),
+    Known("harmonisation", "Harmonisation over scanners", "nothing to harmonise", "not asked for (--combat)"),
+    Known("variability", "Spread over contrasts, each session and region", ONE_CONTRAST),
+    Known("missing", "The ledger: who is missing from which figure, and why", "nobody is missing"),
 )  # fmt: skip
 # Shown in parts of their own.
 ELSEWHERE = frozenset({"csa", "csa_wide", "qc"})

@@ -69,7 +69,7 @@ const statisticPanels = (table) => {
   const here = everything.filter((row) => row.region === undefined || row.region === null || row.region === state.region);
   const labels = Object.keys(table.columns).filter((name) => !ESTIMATES.includes(name));
   const kinds = table.columns.statistic?.Levels ?? {};
-  if (!here.length) return [panel(table.title, `group_${table.name}.tsv`, element("p", { class: "quiet" }, everything.length ? `Nothing about ${state.region}; it has ${unique(everything.map((row) => row.region)).slice(0, 6).join(", ")}.` : "The table has no rows: the study has not what it is about."))];
+  if (!here.length) return [panel(table.title, `group_${table.name}.tsv`, element("p", { class: "quiet" }, everything.length ? `Nothing about ${state.region}; it has ${unique(everything.map((row) => row.region)).slice(0, 6).join(", ")}.` : `No rows: ${table.empty}.`))];
   // Why there is no number is said once.
   if (here.every((row) => row.estimate === null || row.estimate === undefined)) {
     const notes = unique(here.map((row) => row.notes)).join("; ") || "no reason is given";
@@ -92,22 +92,24 @@ const statisticPanels = (table) => {
       lines.get(key).rows.push(row);
     }
     const tested = rows.some((row) => row.p !== null && row.p !== undefined && ["difference", "annual_change", "bias", "slope"].includes(row.statistic));
+    const remarks = unique(rows.map((row) => row.notes || null));
+    // A remark on all rows is made once, below.
+    const noted = remarks.length > 1 || (remarks.length === 1 && rows.some((row) => !row.notes));
+    const below = remarks.length && !noted ? [element("p", { class: "quiet" }, remarks[0])] : [];
     const counted = ["n_people", "n_images", "n_controls", "n_sites", "n_fit"].filter((name) => rows.some((row) => row[name] !== null && row[name] !== undefined));
     // Few labels and many statistics read better downwards.
     if (lines.size <= 2 && statistics.length > 2) {
-      return statTable([...used, "statistic", "estimate [95 % CI]", tested ? "p" : "", ...counted.map(worded), "notes"].filter(Boolean), Array.from(lines.values()).flatMap((line) => line.rows.map((row) => [...line.labels, named(row.statistic, kinds), estimate(row), tested ? small(row.p_fdr ?? row.p) : null, ...counted.map((name) => brief(row[name] ?? null)), row.notes ?? ""].filter((each) => each !== null))));
+      return [statTable([...used, "statistic", "estimate [95 % CI]", tested ? "p" : "", ...counted.map(worded), noted ? "notes" : ""].filter(Boolean), Array.from(lines.values()).flatMap((line) => line.rows.map((row) => [...line.labels, named(row.statistic, kinds), estimate(row), tested ? small(row.p_fdr ?? row.p) : null, ...counted.map((name) => brief(row[name] ?? null)), noted ? (row.notes ?? "") : null].filter((each) => each !== null)))), ...below];
     }
-    const noted = rows.some((row) => row.notes);
-    return statTable([...(used.length ? used.map(worded) : ["all"]), ...statistics.map((name) => worded(name ?? "")), ...counted.slice(0, 1).map(worded), ...(noted ? ["notes"] : [])],
+    return [statTable([...(used.length ? used.map(worded) : ["all"]), ...statistics.map((name) => worded(name ?? "")), ...counted.slice(0, 1).map(worded), ...(noted ? ["notes"] : [])],
       Array.from(lines.values()).map((line) => [...(line.labels.length ? line.labels : ["all"]), ...statistics.map((name) => {
         const row = line.cells[name];
         if (!row) return "";
         const p = row.p_fdr ?? row.p;
         return element("span", { title: [kinds[name], row.method, row.formula].filter(Boolean).join("\n") }, estimate(row), tested && p !== null && p !== undefined && ["difference", "annual_change", "bias", "slope"].includes(name) ? element("small", {}, `p ${row.p_fdr !== null && row.p_fdr !== undefined ? "(FDR) " : ""}${small(p).startsWith("<") ? small(p) : `= ${small(p)}`}`) : "");
-      }), ...counted.slice(0, 1).map((name) => unique(line.rows.map((row) => row[name])).join(" / ")), ...(noted ? [unique(line.rows.map((row) => row.notes)).join("; ")] : [])]));
+      }), ...counted.slice(0, 1).map((name) => unique(line.rows.map((row) => row[name])).join(" / ")), ...(noted ? [unique(line.rows.map((row) => row.notes)).join("; ")] : [])])), ...below];
   });
-  const made = panel(table.title, `group_${table.name}.tsv`, ...tables);
-  return [made];
+  return [panel(table.title, `group_${table.name}.tsv`, ...tables.flat())];
 };
 const named = (name, kinds) => element("span", { title: kinds[name] ?? "" }, worded(name ?? ""));
 

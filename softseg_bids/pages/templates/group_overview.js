@@ -5,7 +5,7 @@ const KINDS = [
   { name: "failed", title: "failed", css: "s3", test: (image) => ["failed", "not run"].includes(image.status) },
   { name: "no-cord", title: "no cord found", css: "s3", test: (image) => image.status === "no_cord" },
   { name: "outliers", title: "stand apart", css: "s3", test: (image) => image.flagList.some((flag) => flag.startsWith("outlier_")) },
-  { name: "flagged", title: "flagged", css: "s2", test: (image) => image.flagList.some((flag) => severity(flag) > 1) },
+  { name: "flagged", title: "flagged", css: "s2", test: (image) => image.status === "measured" && image.flagList.some((flag) => severity(flag) > 1 && !flag.startsWith("outlier_")) },
   { name: "limited", title: "of limited use", css: "s1", test: (image) => image.csa_fit === "limited" || image.csa_fit === "no" },
   { name: "excluded", title: "excluded", css: "s1", test: (image) => image.excluded !== null },
   { name: "rated-fail", title: "failed by me", css: "s3", test: (image) => ratingOf(image).rating === "fail" },

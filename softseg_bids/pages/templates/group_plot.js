@@ -34,7 +34,7 @@ const at = (value) => value.toFixed(1);
 //        trail(item) -> items to join while it is pointed at, size}
 const makePlot = (host, name) => {
   const tip = element("div", { class: "tip", role: "status", hidden: true });
-  const svg = drawn("svg", { tabindex: "0", role: "img" });
+  const svg = drawn("svg", { tabindex: "0", role: "img", "aria-label": name });
   host.append(svg, tip);
   let spec = null;
   let items = [];
@@ -72,15 +72,16 @@ const makePlot = (host, name) => {
     if (spec.y.label) axes.append(drawn("text", { class: "faint", transform: `translate(12 ${margin.top + inner.height / 2}) rotate(-90)`, "text-anchor": "middle" }, spec.y.label));
     const marks = drawn("g", { class: "marks" });
     const over = drawn("g", {});
+    const under = drawn("g", {});
     const path = (points) => points.map(([px, py], place) => `${place && !Number.isNaN(px) ? "L" : "M"}${at(x(px))} ${at(y(py))}`).join("");
     for (const shape of spec.shapes ?? []) {
-      if (shape.kind === "band") marks.append(drawn("path", { d: `${path(shape.points.map(([px, low]) => [px, low]))}${path(shape.points.map(([px, , high]) => [px, high]).reverse()).replace("M", "L")}Z`, style: `fill:${shape.colour ?? "var(--band)"}`, opacity: shape.opacity ?? 1 }));
+      if (shape.kind === "band") under.append(drawn("path", { d: `${path(shape.points.map(([px, low]) => [px, low]))}${path(shape.points.map(([px, , high]) => [px, high]).reverse()).replace("M", "L")}Z`, style: `fill:${shape.colour ?? "var(--band)"}`, opacity: shape.opacity ?? 1 }));
       if (shape.kind === "line") marks.append(drawn("path", { d: shape.parts.map(path).join(""), fill: "none", style: `stroke:${shape.colour}`, "stroke-width": shape.thick ?? 1.2, opacity: shape.opacity ?? 1, "stroke-dasharray": shape.dash }));
       if (shape.kind === "rule") over.append(
         drawn("path", { class: "rule", d: `M${margin.left} ${at(y(shape.y))}h${inner.width}`, "stroke-dasharray": shape.dash, "stroke-width": shape.thick ?? 1.2 }),
         drawn("text", { x: width - margin.right, y: at(y(shape.y) - 5), "text-anchor": "end", class: "halo" }, shape.label ?? ""));
       if (shape.kind === "bar") over.append(drawn("path", { class: "rule", "stroke-width": 2, d: `M${at(x(shape.x) - 9)} ${at(y(shape.y))}h18M${at(x(shape.x))} ${at(y(shape.low))}V${at(y(shape.high))}` }));
-      if (shape.kind === "cells") marks.append(drawn("path", { style: `fill:${shape.colour}`, d: shape.cells.map(([px, py]) => {
+      if (shape.kind === "cells") under.append(drawn("path", { style: `fill:${shape.colour}`, d: shape.cells.map(([px, py]) => {
         const [left, right] = [x(px - 0.5), x(px + 0.5)];
         const gap = right - left > 5 ? 1 : right - left > 3 ? 0.5 : 0;
         return `M${left.toFixed(2)} ${at(y(py + 0.42))}H${(right - gap).toFixed(2)}V${at(y(py - 0.42))}H${left.toFixed(2)}Z`;
@@ -89,7 +90,7 @@ const makePlot = (host, name) => {
     const size = spec.size ?? (items.length > 1500 ? 4 : items.length > 300 ? 5.5 : 7.5);
     for (const group of spec.points ?? []) marks.append(drawn("path", { d: group.items.map((item) => `M${at(x(item.x))} ${at(y(item.y))}h.01`).join(""), fill: "none", style: `stroke:${group.colour}`, "stroke-width": group.size ?? size, "stroke-linecap": "round", opacity: group.opacity ?? (items.length > 300 ? 0.7 : 0.9) }));
     marker = drawn("g", {});
-    svg.replaceChildren(axes, marks, over, marker);
+    svg.replaceChildren(under, axes, marks, over, marker);
   };
 
   const point = (place) => {

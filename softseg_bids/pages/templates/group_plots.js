@@ -269,7 +269,11 @@ const plotChange = () => {
   const which = select("contrast", contrasts, () => draw());
   if (contrasts.includes("T2w")) which.value = "T2w";
   const scale = select("show", ["mm²", "% of the first"], () => draw());
-  const { plot, caption } = frame("Change over visits", [which, scale], true);
+  const kinds = { nothing: () => "", ...colourings() };
+  delete kinds.contrast;
+  const by = select("colour by", Object.keys(kinds), () => draw());
+  if (tableNamed("change_model")) by.value = unique(rowsOf(tableNamed("change_model")).map((row) => row.group)).length > 1 ? Object.keys(kinds).find((name) => ["pathology", "group", "diagnosis"].includes(name)) ?? "nothing" : "nothing";
+  const { plot, caption, legend } = frame("Change over visits", Object.keys(kinds).length > 1 ? [which, scale, by] : [which, scale], true);
   const draw = () => plot.draw(() => {
     const lines = Array.from(visitLines(which.value)).filter(([, points]) => !(state.hideFailed && points.some((each) => each.image && failed(each.image))));
     if (!lines.length) return unique(sessions.session_id).length > 1 ? `Nobody has ${which.value} of ${state.region} in two sessions.` : "Nobody came twice: the study has one session a participant.";
@@ -279,16 +283,20 @@ const plotChange = () => {
         x: dated ? each.x : number + 1, y: scale.value === "mm²" ? each.y : (100 * each.y) / points[0].y - 100, image: each.image, changed: each.changed,
         text: `${who} ${each.session ?? ""}\n${format(each.y, 2)} mm²${number ? ` (${each.y >= points[0].y ? "+" : ""}${format((100 * each.y) / points[0].y - 100, 1)} %)` : ""}${each.changed ? `\n${each.row.flags.replaceAll(";", ", ").replaceAll("_", " ")}` : ""}`,
       }));
-      line.forEach((item) => { item.line = line; });
+      const known = points.find((each) => each.image);
+      line.forEach((item) => { item.line = line; item.key = known ? kinds[by.value](known) : "n/a"; });
       return line;
     });
     const changed = items.filter((item) => item.changed);
+    const names = unique(items.map((item) => item.key)).sort(natural.compare);
+    const shade = (name) => (by.value === "nothing" ? colourOf(which.value) : by.value === "vendor" ? vendorColour(name) : name === "n/a" ? OTHER : SERIES[names.indexOf(name) % SERIES.length]);
+    legend(by.value === "nothing" ? [] : names.map((name) => [name, shade(name)]));
     caption.textContent = `${which.value} over ${state.region}, a line a person${tableNamed("change") ? ", the identical stretch at every visit" : ""}. ${dated ? "Years since the first visit." : "Visits in their order: no dates are known."}${changed.length ? ` Red: another scanner or software than at the first visit (${changed.length}).` : ""}`;
     return {
       x: { range: roomy(items.map((item) => item.x), 0.04), label: dated ? "years since the first visit" : "visit", ticks: dated ? null : Array.from({ length: Math.max(...items.map((item) => item.x)) }, (_, number) => ({ at: number + 1, label: String(number + 1) })) },
       y: { range: roomy(items.map((item) => item.y)), label: scale.value === "mm²" ? "CSA (mm²)" : "change (%)" },
-      points: [{ colour: colourOf(which.value), items: items.filter((item) => !item.changed) }, { colour: "var(--s3)", items: changed }],
-      shapes: [{ kind: "line", parts: unique(items.map((item) => item.line)).map((line) => line.map((item) => [item.x, item.y])), colour: colourOf(which.value), opacity: lines.length > 100 ? 0.3 : 0.6 }],
+      points: [...names.map((name) => ({ colour: shade(name), items: items.filter((item) => item.key === name && !item.changed) })), { colour: "var(--s3)", items: changed }],
+      shapes: names.map((name) => ({ kind: "line", parts: unique(items.filter((item) => item.key === name).map((item) => item.line)).map((line) => line.map((item) => [item.x, item.y])), colour: shade(name), opacity: lines.length > 100 ? 0.3 : 0.6 })),
       trail: (item) => item.line,
     };
   });
