@@ -115,11 +115,14 @@ def write_slices(path: Path, soft: np.ndarray) -> tuple[float, float]:
     position = arc_mm(line.points_mm[::-1])[::-1]
     rows = [
         {
-            "slice": int(line.slices[n]), "position_mm": position[n], "level": None,
-            **{name: measures[name][n] for name in (*MEASURES, "length_mm")}, "flags": flags[n],
+            "slice": int(line.slices[n]),
+            "position_mm": position[n],
+            "level": None,
+            **{name: measures[name][n] for name in (*MEASURES, "length_mm")},
+            "flags": flags[n],
         }
         for n in range(len(line.slices))
-    ]  # fmt: skip
+    ]
     names = ["slice", "position_mm", "level", *MEASURES, "length_mm", "flags"]
     derivatives.write_table(path, rows, columns=names)
     return float(position.min()), float(position.max())
@@ -139,12 +142,23 @@ def moved_scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def best_of(sessions: list[str], **changes: Any) -> pd.DataFrame:
     rows = [
         {
-            "person_id": "p", "participant_id": "sub-01", "session_id": name, "contrast": "T2w", "region": "cord",
-            "source_image": name, "start_mm": 0.0, "end_mm": 100.0, "coverage": 1.0, "area_mm2": 70.0,
-            "years": float(n), "scanner": "A", "software": "1", "flags": None,
+            "person_id": "p",
+            "participant_id": "sub-01",
+            "session_id": name,
+            "contrast": "T2w",
+            "region": "cord",
+            "source_image": name,
+            "start_mm": 0.0,
+            "end_mm": 100.0,
+            "coverage": 1.0,
+            "area_mm2": 70.0,
+            "years": float(n),
+            "scanner": "A",
+            "software": "1",
+            "flags": None,
         }
         for n, name in enumerate(sessions)
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows).assign(**changes)
 
 
@@ -193,13 +207,21 @@ def cohort(people: int = 40, times: int = 3, noise: float = 1.0, slope_sd: float
         level, slope = 72 + 6 * rng.normal(), -0.2 - 1.0 * patient + slope_sd * rng.normal()
         rows += [
             {
-                "person_id": f"p{n}", "participant_id": f"sub-{n}", "session_id": f"ses-{visit}", "contrast": "T2w",
-                "region": "vert-C3", "years": float(visit), "area_mm2": level + slope * visit + noise * rng.normal(),
-                "scanner": "A", "software": "1", "coverage": 1.0, "shift_error_mm": 0.5,
+                "person_id": f"p{n}",
+                "participant_id": f"sub-{n}",
+                "session_id": f"ses-{visit}",
+                "contrast": "T2w",
+                "region": "vert-C3",
+                "years": float(visit),
+                "area_mm2": level + slope * visit + noise * rng.normal(),
+                "scanner": "A",
+                "software": "1",
+                "coverage": 1.0,
+                "shift_error_mm": 0.5,
                 "group": "MS" if patient else "HC",
             }
             for visit in range(times)
-        ]  # fmt: skip
+        ]
     return pd.DataFrame(rows)
 
 

@@ -43,9 +43,12 @@ class TestNumbersOfOthers:
     @pytest.mark.parametrize("bayes", [True, False])
     def test_longcombat(self, bayes: bool) -> None:
         found = combat(
-            DATA["long_values"], DATA["long_batch"].astype(np.intp), DATA["long_time"][:, None],
-            people=DATA["long_person"].astype(np.intp), bayes=bayes,
-        )  # fmt: skip
+            DATA["long_values"],
+            DATA["long_batch"].astype(np.intp),
+            DATA["long_time"][:, None],
+            people=DATA["long_person"].astype(np.intp),
+            bayes=bayes,
+        )
         known = DATA["long_bayes" if bayes else "long_plain"]
         assert np.abs(found.values - known).max() < 1e-3
 
@@ -95,11 +98,21 @@ def study(people: int = 30, **changes: object) -> pd.DataFrame:
                     + (0.0, 5.0, -3.0)[site]
                     + rng.normal()
                 )
-                rows.append({
-                    "participant_id": f"sub-{n:03d}", "person_id": f"sub-{n:03d}", "session_id": None,
-                    "region": region, "contrast": contrast, "area_mm2": area, "source_image": f"{n}_{contrast}", "site": f"S{site}",
-                    "scanner": "Prisma", "software": "VE11", **person,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "participant_id": f"sub-{n:03d}",
+                        "person_id": f"sub-{n:03d}",
+                        "session_id": None,
+                        "region": region,
+                        "contrast": contrast,
+                        "area_mm2": area,
+                        "source_image": f"{n}_{contrast}",
+                        "site": f"S{site}",
+                        "scanner": "Prisma",
+                        "software": "VE11",
+                        **person,
+                    }
+                )
     return pd.DataFrame(rows).assign(**changes)
 
 

@@ -23,11 +23,16 @@ def images(people: int = 20) -> pd.DataFrame:
         size = 72 * np.exp(0.08 * rng.normal())
         rows += [
             {
-                "participant_id": f"sub-{n:02d}", "session_id": None, "contrast": contrast, "region": "vert-C3",
-                "site": "A", "source_image": f"{n}_{contrast}", "area_mm2": size * np.exp(0.01 * rng.normal()),
+                "participant_id": f"sub-{n:02d}",
+                "session_id": None,
+                "contrast": contrast,
+                "region": "vert-C3",
+                "site": "A",
+                "source_image": f"{n}_{contrast}",
+                "area_mm2": size * np.exp(0.01 * rng.normal()),
             }
             for contrast in ("T1w", "T2w", "T2starw")
-        ]  # fmt: skip
+        ]
     return pd.DataFrame(rows)
 
 
@@ -166,10 +171,12 @@ class TestExclusions:
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
-            ("image\nx\n", "column 'file'"), ("file\tslices\nx\t4-1\n", "line 2"), ("file\tlevels\nx\tX9\n", "line 2"),
+            ("image\nx\n", "column 'file'"),
+            ("file\tslices\nx\t4-1\n", "line 2"),
+            ("file\tlevels\nx\tX9\n", "line 2"),
             ("file\treason\n\tbad\n", "names no file"),
         ],
-    )  # fmt: skip
+    )
     def test_what_cannot_be_read(self, tmp_path: Path, text: str, reason: str) -> None:
         path = tmp_path / "exclude.tsv"
         path.write_text(text)
@@ -183,8 +190,9 @@ class TestExclusions:
             "FILES_SEG:\n- sub-01_T2w.nii.gz\nFILES_LABEL:\n- sub-02\nFILES_GMSEG:\n- sub-03_T2w.nii.gz\n"
         )
         assert [(each.file, each.what) for each in read_exclusions(path)] == [
-            ("sub-01_T2w.nii.gz", "image"), ("sub-02", "labels"),
-        ]  # fmt: skip
+            ("sub-01_T2w.nii.gz", "image"),
+            ("sub-02", "labels"),
+        ]
         path.write_text("- sub-01_T2w.nii.gz\n")
         assert len(read_exclusions(path)) == 1
         for wrong in ("FILES_SEG: 3\n", "a: [b\n"):
@@ -195,29 +203,42 @@ class TestExclusions:
     @pytest.mark.parametrize(
         ("name", "fits"),
         [
-            ("sub-01/anat/sub-01_T2w.nii.gz", True), ("sub-01_T2w", True), ("sub-01_T2w_RPI_r.nii.gz", True),
-            ("sub-01", True), ("sub-0", False), ("sub-01_T1w.nii.gz", False), ("sub-02/anat/sub-01_T2w.nii.gz", True),
+            ("sub-01/anat/sub-01_T2w.nii.gz", True),
+            ("sub-01_T2w", True),
+            ("sub-01_T2w_RPI_r.nii.gz", True),
+            ("sub-01", True),
+            ("sub-0", False),
+            ("sub-01_T1w.nii.gz", False),
+            ("sub-02/anat/sub-01_T2w.nii.gz", True),
         ],
-    )  # fmt: skip
+    )
     def test_which_image_a_name_is_about(self, name: str, fits: bool) -> None:
         assert Exclusion(name).concerns("sub-01/anat/sub-01_T2w.nii.gz") == fits
 
 
 def test_the_ledger_says_why_an_image_does_not_enter() -> None:
     rows = [
-        ("a", "vert-C3", "good", 0.5, 70.0, None), ("a", "vert-C4", "good", 0.2, 70.0, None),
-        ("b", "vert-C3", "no", 1.0, 70.0, None), ("c", "vert-C3", "limited", 1.0, 70.0, None),
-        ("d", "vert-C3", "good", 1.0, 70.0, "image"), ("e", "vert-C3", "good", 1.0, 70.0, "slices"),
-        ("f", "cord", "good", 0.5, 70.0, None), ("g", "vert-C3", "good", 1.0, 70.0, None),
-    ]  # fmt: skip
+        ("a", "vert-C3", "good", 0.5, 70.0, None),
+        ("a", "vert-C4", "good", 0.2, 70.0, None),
+        ("b", "vert-C3", "no", 1.0, 70.0, None),
+        ("c", "vert-C3", "limited", 1.0, 70.0, None),
+        ("d", "vert-C3", "good", 1.0, 70.0, "image"),
+        ("e", "vert-C3", "good", 1.0, 70.0, "slices"),
+        ("f", "cord", "good", 0.5, 70.0, None),
+        ("g", "vert-C3", "good", 1.0, 70.0, None),
+    ]
     names = ["source_image", "region", "csa_fit", "coverage", "area_mm2", "excluded"]
     frame = pd.DataFrame(rows, columns=names).assign(
         participant_id="sub-01", session_id=None, contrast="T2w", excluded_reason="motion"
     )
     found = {(row["input"], row["status"]): row for row in of_images(frame, 0.8)}
     assert set(found) == {
-        ("a", "not covered"), ("b", "coarse"), ("c", "limited"), ("d", "excluded"), ("e", "slices excluded"),
-    }  # fmt: skip
+        ("a", "not covered"),
+        ("b", "coarse"),
+        ("c", "limited"),
+        ("d", "excluded"),
+        ("e", "slices excluded"),
+    }
     assert found["a", "not covered"]["region"] == "vert-C3 (50 %);vert-C4 (20 %)"
     assert found["d", "excluded"]["reason"] == "motion"
 
@@ -227,5 +248,6 @@ def test_the_ledger_names_people_without_covariates() -> None:
     people["pathology"] = [None, "HC"]
     rows = of_people(people, ["age"], "pathology")
     assert [(row["participant_id"], row["reason"]) for row in rows] == [
-        ("sub-02", "age is not known"), ("sub-01", "pathology is not known"),
-    ]  # fmt: skip
+        ("sub-02", "age is not known"),
+        ("sub-01", "pathology is not known"),
+    ]

@@ -172,7 +172,7 @@ def _images(
     """One row an image, as texts: what was measured or has no cord, then what failed."""
     quality = {row["source_image"]: row for row in _table(out / "group_qc.tsv")}
     first = long.drop_duplicates("source_image").set_index("source_image")[list(FROM_LONG)]
-    scanners = first.astype(object).where(first.notna(), None).to_dict("index")
+    scanners: dict[Any, dict[Any, Any]] = first.astype(object).where(first.notna(), None).to_dict("index")
     rows: list[Row] = []
     for place, said in facts:
         there = _figures_there(out, said["participant"])
@@ -187,11 +187,11 @@ def _images(
             )
     shown = {row["source"] for row in rows}
     for lost in _table(out / "group_missing.tsv"):
-        place = places_of.get((lost["participant_id"], lost["session_id"]))
-        if lost["status"] in LOST and place is not None and lost["input"] not in shown:
+        where = places_of.get((lost["participant_id"], lost["session_id"]))
+        if lost["status"] in LOST and where is not None and lost["input"] not in shown:
             rows.append(
                 {
-                    "session": str(place), "contrast": lost["contrast"], "source": lost["input"],
+                    "session": str(where), "contrast": lost["contrast"], "source": lost["input"],
                     "status": lost["status"], "flags": lost["status"], "reason": lost["reason"],
                 }
             )  # fmt: skip
