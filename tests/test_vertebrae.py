@@ -10,7 +10,8 @@ import torch
 from softseg_bids.synthesis.adult import disc_tips_mm
 from softseg_bids.synthesis.anatomy import Scene, grid_points, render
 from softseg_bids.synthesis.body import Body, draw_body
-from softseg_bids.synthesis.geometry import near_frame
+from softseg_bids.synthesis.geometry import far_frame, near_frame
+from softseg_bids.synthesis.head import throat_layers
 from softseg_bids.synthesis.vertebrae import spine_of, vertebra_layers
 
 SHAPE, SPACING = (24, 24, 16), (1.5, 1.5, 3.0)
@@ -118,3 +119,17 @@ def test_a_body_without_vertebrae_has_no_layers() -> None:
     body = plain(1, 60.0)._replace(has_bodies=False, has_arches=False)
     near = near_frame(body, grid_points(SHAPE, SPACING, torch.device("cpu")))
     assert vertebra_layers(body, near, 1.0, SPACING) == []
+
+
+def test_arches_lie_behind_the_canal() -> None:
+    body = plain(3, 90.0)._replace(has_bodies=False)
+    s = np.linspace(60.0, 120.0, 40)
+    for tissue in ("marrow", "cortex"):
+        assert alpha_at(body, tissue, column_points(body, s, 8.0)).max() == 0
+
+
+def test_the_throat_is_only_in_views_that_reach_it() -> None:
+    body = plain(4, 50.0)._replace(has_head=True)
+    near, wide = ((grid_points((8, n, 40), (2.0, 2.0, 2.0), torch.device("cpu"))) for n in (16, 90))
+    assert throat_layers(body, far_frame(body, near), 2.0) == []
+    assert any(float(layer.alpha.max()) == 1 for layer in throat_layers(body, far_frame(body, wide), 2.0))

@@ -26,7 +26,7 @@ from softseg_bids.synthesis.geometry import (
     ramp,
     smooth_noise,
 )
-from softseg_bids.synthesis.head import beyond_brain, head_layers
+from softseg_bids.synthesis.head import beyond_brain, head_layers, throat_layers
 from softseg_bids.synthesis.vertebrae import vertebra_layers
 
 TISSUES = (
@@ -94,6 +94,7 @@ def render(body: Body, points_mm: Tensor, spacing_mm: tuple[float, float, float]
     layers = [
         *_trunk(body, far, edge),
         *_tubes(body, far, edge),
+        *throat_layers(body, far, edge),
         *vertebra_layers(body, near, edge, spacing_mm),
         *head_layers(body, far, near, edge, random),
         *_canal(body, near, edge),

@@ -9,7 +9,9 @@ from torch import Tensor
 from softseg_bids.synthesis.body import Body
 from softseg_bids.synthesis.geometry import Far, Frame, Layer, ellipse, ellipsoid, ramp, smooth_noise
 
-BASE_SEED = 34_567_891
+BASE_SEED, THROAT_SEED = 34_567_891, 45_678_901
+# Views that end nearer to the cord show nothing of the throat.
+THROAT_MM = 28.0
 
 
 def head_layers(body: Body, far: Far, near: Frame, edge: float, random: torch.Generator) -> list[Layer]:
@@ -51,6 +53,31 @@ def head_layers(body: Body, far: Far, near: Frame, edge: float, random: torch.Ge
     throat = ellipsoid(u, v - 40, up + 2, 9, 6, 40)
     layers += [Layer("air", ramp(-torch.minimum(torch.minimum(mouth, sinus), throat), edge))]
     return layers
+
+
+def throat_layers(body: Body, far: Far, edge: float) -> list[Layer]:
+    """Tongue, lower jaw, hyoid bone and the airway behind them: they end in front of C3 to C5."""
+    front, low = float(far.v.max()), float(far.s.min())
+    if not body.has_head or front < THROAT_MM or low > 110 or float(far.s.max()) < -10:
+        return []
+    rng = np.random.default_rng([body.seed, THROAT_SEED])
+    # Where the hyoid lies depends on how the neck is bent.
+    hyoid, gap = rng.normal(0.5 * float(body.discs_mm[3] + body.discs_mm[4]), 8.0), rng.uniform(26.0, 34.0)
+    behind = gap + rng.uniform(3.0, 7.0)
+    tissue = str(rng.choice(["muscle", "tissue_b", "tissue_c", "fat"]))
+    u, v, s = far.u, far.v, far.s
+    tongue = ellipsoid(u, v - behind - 30, s - hyoid + 38, 26, 29, rng.uniform(33, 44))
+    chin = ellipsoid(u, v - behind - rng.uniform(46, 58), s - hyoid + rng.uniform(8, 22), 14, 6, 11)
+    bone = ellipsoid(u, v - behind - rng.uniform(6, 14), s - hyoid, 16, 3.5, 3.5)
+    width = rng.uniform(1.0, 5.0)
+    drift = 0.12 * (s - hyoid).clamp(-60, 30)
+    airway = ellipsoid(u, v - gap - width - drift, s - hyoid + 25, 11, width, rng.uniform(45, 80))
+    return [
+        Layer(tissue, ramp(-tongue, edge)),
+        Layer("cortex", ramp(-torch.minimum(chin, bone), edge)),
+        Layer("marrow", ramp(-chin - 1.5, edge)),
+        Layer("air", ramp(-airway, edge)),
+    ]
 
 
 def _skull_base(body: Body, far: Far, skull: Tensor, edge: float) -> list[Layer]:

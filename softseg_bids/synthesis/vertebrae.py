@@ -240,7 +240,8 @@ def _arches(body: Body, spine: Spine, near: Frame, edge: float) -> list[Layer]:
     behind = ramp(-v + 0.3 * b, edge)
     lamina = ramp(2.6 - (ring - 3.0).abs(), edge) * behind * bony
     reach = torch.as_tensor(spine.reach_mm[level], dtype=torch.float32, device=device)[row]
-    process = torch.minimum(2.8 - near.u.abs(), reach - (back - 2.0).abs())
+    # From the laminae backwards; before the canal there are bodies, and no process.
+    process = torch.minimum(2.8 - near.u.abs(), torch.minimum(reach + 2.0 - back, back + 3.0))
     aside = torch.as_tensor(0.5 * spine.aside_mm[level], dtype=torch.float32, device=device)[row]
     lateral = torch.minimum(aside - (near.u.abs() - a - 1.0 - aside).abs(), 7.0 - (v - 1.0).abs())
     bone = torch.maximum(ramp(process, edge), ramp(lateral, edge)) * bony
