@@ -1,0 +1,53 @@
+"""How found levels are judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_level_network import small_checkpoint
+
+from bench.levels import Judged, figures, judge, main, tables
+from softseg_bids.core.labelling import Found
+
+TRUE = {3: 36.0, 4: 53.0, 5: 69.0}
+
+
+def found(**places: float) -> dict[int, Found]:
+    return {int(name[1:]): Found(at, 8.0, 0.9) for name, at in places.items()}
+
+
+def test_a_label_is_right_within_three_millimetres() -> None:
+    row = judge("neck", found(d3=38.0, d4=53.5, d5=73.0), TRUE, 0.1)
+    assert row.errors_mm == {3: 2.0, 4: 0.5, 5: 4.0} and row.is_wrong and not row.missing
+
+
+def test_a_numbering_that_is_one_off_is_wrong_though_no_true_label_is_missed() -> None:
+    row = judge("neck", found(d6=36.0, d7=53.0), TRUE, 0.1)
+    assert row.is_wrong and np.isinf(list(row.errors_mm.values())).all() and row.missing == [3, 4, 5]
+
+
+def test_landmarks_and_labels_out_of_view_are_not_judged() -> None:
+    row = judge("neck", found(d50=-20.0, d9=140.0, d3=36.0), TRUE, 0.1)
+    assert row.errors_mm == {3: 0.0} and not row.is_wrong
+
+
+def test_shares_of_images() -> None:
+    rows = [
+        judge("neck", found(d3=36.0, d4=53.0, d5=69.0), TRUE, 0.1),
+        judge("neck", found(d3=53.0), TRUE, 0.1),
+        judge("lumbar", {}, {22: 40.0}, 0.1),
+        Judged("neck", True, {3: 1.0}, [4, 5], 0.1),
+    ]
+    assert figures(rows) == pytest.approx((200 / 3, 25, 25, 25))
+    text = tables(rows, "abc", True)
+    assert "| all | 4 | 66.7 % | 25.0 % | 25.0 % | 25.0 % |" in text and "| lumbar | 1 | n/a |" in text
+
+
+def test_a_checkpoint_without_levels_cannot_be_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = small_checkpoint(tmp_path / "old.pt", with_levels=False)
+    assert main(["--model", str(path), "--images", "1", "--threads", "1"]) == 1
+    assert "holds no network for levels" in capsys.readouterr().err
