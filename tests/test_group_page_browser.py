@@ -126,7 +126,7 @@ def test_it_is_quiet_and_asks_nobody(tab: Tab, page: Path) -> None:
     for number in range(6):
         figure = f"document.querySelectorAll('#plot-list figure')[{number}]"
         tab.run(f"{figure}.scrollIntoView()")
-        until(tab, f"{figure}.querySelector('.marks path, .why')")
+        until(tab, f"{figure}.querySelector('.marks path, .why') !== null")
     tab.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     until(tab, "document.querySelectorAll('#table-list .grid').length > 10")
     tab.press("v")
