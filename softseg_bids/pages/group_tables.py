@@ -81,6 +81,8 @@ FLAGS = {
     "moved": Flag(2, "the centreline lies over 3 mm from the session's"),
     "not_shared": Flag(2, "the centreline lies over 6 mm from the session's: no labels are shared"),
     "labels_unusable": Flag(2, "disc labels lie outside of the image or far from the cord"),
+    "levels_disagree": Flag(2, "given and found disc labels lie over 5 mm apart"),
+    "levels_unsure": Flag(1, "discs are seen, but none can be numbered"),
     "not run": Flag(2, "the run stopped before"),
     "far_from_isocentre": Flag(1, "beyond 60 mm from the isocentre without gradient correction"),
     "short_slab": Flag(1, "under 40 mm of cord"),
