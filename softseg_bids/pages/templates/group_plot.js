@@ -73,6 +73,7 @@ const makePlot = (host, name) => {
     const marks = drawn("g", { class: "marks" });
     const over = drawn("g", {});
     const under = drawn("g", {});
+    const half = Math.min(9, 0.35 * (x(1) - x(0)));
     const path = (points) => points.map(([px, py], place) => `${place && !Number.isNaN(px) ? "L" : "M"}${at(x(px))} ${at(y(py))}`).join("");
     for (const shape of spec.shapes ?? []) {
       if (shape.kind === "band") under.append(drawn("path", { d: `${path(shape.points.map(([px, low]) => [px, low]))}${path(shape.points.map(([px, , high]) => [px, high]).reverse()).replace("M", "L")}Z`, style: `fill:${shape.colour ?? "var(--band)"}`, opacity: shape.opacity ?? 1 }));
@@ -80,7 +81,7 @@ const makePlot = (host, name) => {
       if (shape.kind === "rule") over.append(
         drawn("path", { class: "rule", d: `M${margin.left} ${at(y(shape.y))}h${inner.width}`, "stroke-dasharray": shape.dash, "stroke-width": shape.thick ?? 1.2 }),
         drawn("text", { x: width - margin.right, y: at(y(shape.y) - 5), "text-anchor": "end", class: "halo" }, shape.label ?? ""));
-      if (shape.kind === "bar") over.append(drawn("path", { class: "rule", "stroke-width": 2, d: `M${at(x(shape.x) - 9)} ${at(y(shape.y))}h18M${at(x(shape.x))} ${at(y(shape.low))}V${at(y(shape.high))}` }));
+      if (shape.kind === "bar") over.append(drawn("path", { class: "rule", "stroke-width": 2, d: `M${at(x(shape.x) - half)} ${at(y(shape.y))}h${at(2 * half)}M${at(x(shape.x))} ${at(y(shape.low))}V${at(y(shape.high))}` }));
       if (shape.kind === "cells") under.append(drawn("path", { style: `fill:${shape.colour}`, d: shape.cells.map(([px, py]) => {
         const [left, right] = [x(px - 0.5), x(px + 0.5)];
         const gap = right - left > 5 ? 1 : right - left > 3 ? 0.5 : 0;
@@ -89,6 +90,9 @@ const makePlot = (host, name) => {
     }
     const size = spec.size ?? (items.length > 1500 ? 4 : items.length > 300 ? 5.5 : 7.5);
     for (const group of spec.points ?? []) marks.append(drawn("path", { d: group.items.map((item) => `M${at(x(item.x))} ${at(y(item.y))}h.01`).join(""), fill: "none", style: `stroke:${group.colour}`, "stroke-width": group.size ?? size, "stroke-linecap": "round", opacity: group.opacity ?? (items.length > 300 ? 0.7 : 0.9) }));
+    // What is not to be trusted is seen at once, whatever its colour.
+    const suspect = (spec.points ?? []).flatMap((group) => group.items).filter((item) => item.image?.severity >= 3);
+    if (suspect.length) over.append(drawn("path", { class: "suspect", d: suspect.map((item) => `M${at(x(item.x) - 6)} ${at(y(item.y))}a6 6 0 1 0 12 0a6 6 0 1 0 -12 0`).join("") }));
     marker = drawn("g", {});
     svg.replaceChildren(under, axes, marks, over, marker);
   };

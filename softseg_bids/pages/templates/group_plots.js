@@ -177,7 +177,9 @@ const plotProfiles = () => {
     const middle = here.map((row) => [row.level + 0.5, row.mean_mm2]);
     const low = Math.floor(Math.min(...items.map((item) => item.x)));
     const high = Math.ceil(Math.max(...items.map((item) => item.x)));
+    const suspect = lines.filter((line) => line.image.severity >= 3);
     const some = [[which.value, colourOf(which.value)]];
+    if (suspect.length) some.push([`distrust (${suspect.length})`, "var(--s3)"]);
     if (here.length > 1) some.push([`${groups.length > 1 ? `${band.value}: ` : ""}mean and range of 95 % of new people`, "var(--band)", "square"]);
     legend(some);
     caption.textContent = `${plural(lines.length, "image")} of ${which.value}, each interpolated over its levels${data.profiles.why ? ` (means of levels: ${data.profiles.why})` : ""}. ${here.length > 1 ? `The band is that of the study's own ${groups.length > 1 ? `group ${band.value}` : "people"} (${here[0].n_people} at ${levelName(here[0].level)}), from group_profile.tsv; norms of others stand in group_norms.tsv.` : "No band: group_profile.tsv has no range for this contrast (it needs several people)."}`;
@@ -188,6 +190,7 @@ const plotProfiles = () => {
       shapes: [
         ...(here.length > 1 ? [{ kind: "band", points: here.map((row) => [row.level + 0.5, row.reference_low, row.reference_high]) }] : []),
         { kind: "line", parts: lines.flatMap((line) => line.parts), colour: colourOf(which.value), opacity: lines.length > 150 ? 0.16 : lines.length > 40 ? 0.35 : 0.75, thick: 1 },
+        ...(suspect.length ? [{ kind: "line", parts: suspect.flatMap((line) => line.parts), colour: "var(--s3)", opacity: 0.9, thick: 1.4 }] : []),
         ...(middle.length > 1 ? [{ kind: "line", parts: [middle], colour: "var(--ink)", thick: 2, dash: "6 4" }] : []),
       ],
       targets: items,
@@ -225,7 +228,9 @@ const plotAgreement = () => {
     const items = Array.from(ofPerson(first.value)).filter(([who]) => others.has(who)).map(([who, { row, value }]) => {
       const other = others.get(who);
       const difference = value - other.value;
-      return { x: (value + other.value) / 2, y: difference, image: row.image, text: `${row.image.label}\n${first.value} ${format(value, 2)}, ${second.value} ${format(other.value, 2)}\ndifference ${difference > 0 ? "+" : ""}${format(difference, 2)} mm²` };
+      // A click opens the one of the two that more asks for a look.
+      const image = other.row.image.concern > row.image.concern ? other.row.image : row.image;
+      return { x: (value + other.value) / 2, y: difference, image, text: `${image.label}\n${first.value} ${format(value, 2)}, ${second.value} ${format(other.value, 2)}\ndifference ${difference > 0 ? "+" : ""}${format(difference, 2)} mm²` };
     });
     if (!items.length) return `Nobody has both ${first.value} and ${second.value} of ${state.region}.`;
     const differences = items.map((item) => item.y);
