@@ -237,10 +237,10 @@ def _session_label(folder: str) -> str | None:
 
 def _misplaced(name: Name, relative: PurePosixPath, participant: str, session: str | None) -> str | None:
     """Why a file is not where its name says it belongs, or None."""
-    if len(relative.parts) != (4 if session else 3):
-        return f"lies in {relative.parent}, which is no folder of a participant or session (ses-LABEL)"
     if relative.parent.name not in DATATYPES:
         return f"lies in {relative.parent}, not in an {' or '.join(DATATYPES)} folder"
+    if len(relative.parts) != (4 if session else 3):
+        return f"lies in {relative.parent}, which is no folder of a participant or session (ses-LABEL)"
     if name.entities.get("sub") != participant:
         return f"its name does not begin with sub-{participant}, the folder it lies in"
     if name.entities.get("ses") != session:

@@ -260,13 +260,15 @@ def _cord_tissues(body: Body, near: Frame, cord: Tensor, edge: float) -> list[La
     dorsal, rim = (float(value) for value in body.tracts)
     wedge = dorsal * torch.sigmoid((-q - 1.2 * p.abs()) * 7)
     outer = rim * ((torch.sqrt(p * p + q * q) - 0.55) / 0.35).clamp(0, 1)
+    # A second coat over a voxel that the cord fills in part would cover more of it than the cord does.
+    whole = (cord > 0.99).float()
     layers = [
         Layer("white", cord),
-        Layer("grey", torch.maximum(wedge, outer) * cord),
-        Layer("grey", grey * cord),
+        Layer("grey", torch.maximum(wedge, outer) * whole),
+        Layer("grey", grey * whole),
     ]
     for lesion in body.lesions:
         lu, lv, ls, ra, rb, rs, syrinx = (float(value) for value in lesion)
         distance = ellipsoid(p - lu, q - lv, (near.s - ls), ra, rb, rs) * scale
-        layers.append(Layer("syrinx" if syrinx else "lesion", ramp(-distance, edge) * cord))
+        layers.append(Layer("syrinx" if syrinx else "lesion", ramp(-distance, edge) * whole))
     return layers
