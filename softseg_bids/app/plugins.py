@@ -7,12 +7,13 @@ pool end with the process that started them, and a killed one is told instead of
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
 import threading
 import traceback
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import Any
@@ -74,11 +75,23 @@ class Several(plugins.MultiProcPlugin):  # type: ignore[misc]
             process.kill()
         self.pool.shutdown(wait=False, cancel_futures=True)
 
-    def _async_callback(self, args: Any) -> None:
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid += 1
+        number: int = self._taskid
+        future = self.pool.submit(run_node, node, updatehash, number)
+        future.add_done_callback(functools.partial(self._ended, number))
+        self._task_obj[number] = future
+        return number
+
+    def _ended(self, number: int, future: Future[dict[str, Any]]) -> None:
+        # A result that never comes is waited for for ever, so every end has to be one.
         try:
-            super()._async_callback(args)
+            self._taskresult[number] = future.result()
         except BrokenProcessPool as error:
             self.broken = error
+        except Exception:
+            trace = traceback.format_exc().splitlines(keepends=True)
+            self._taskresult[number] = {"result": None, "traceback": trace, "taskid": number}
 
     def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
         if self.broken is not None:
@@ -90,6 +103,21 @@ class Several(plugins.MultiProcPlugin):  # type: ignore[misc]
         with contextlib.suppress(OSError):
             return super()._report_crash(node, result)
         return None
+
+
+def run_node(node: Any, updatehash: bool, number: int) -> dict[str, Any]:
+    """Run a node in a worker; whatever goes wrong is part of the result.
+
+    nipype's own function asks a failed node for its result, and raises where that could not be written.
+    """
+    result: dict[str, Any] = {"result": None, "traceback": None, "taskid": number}
+    try:
+        result["result"] = node.run(updatehash=updatehash)
+    except Exception:
+        result["traceback"] = traceback.format_exc().splitlines(keepends=True)
+        with contextlib.suppress(Exception):
+            result["result"] = node.result
+    return result
 
 
 def ignore_keyboard() -> None:
