@@ -6,6 +6,7 @@ matters (a pool of workers, the locale, the real network).
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -31,6 +32,17 @@ DOOR = Path(__file__).with_name("door.py")
 LONGEST_S = 1800.0  # a run that takes longer hangs
 
 
+_started: list[Process] = []
+
+
+@atexit.register
+def _end_all() -> None:
+    """Nothing outlives this process, also where it is stopped while a run hangs."""
+    for process in _started:
+        if process.running():
+            process.kill_all()
+
+
 class Process:
     """A run under way, in a session of its own.
 
@@ -46,6 +58,7 @@ class Process:
         self.log = log
         self.code: int | None = None
         self.started = time.monotonic()
+        _started.append(self)
 
     def running(self) -> bool:
         """Whether it has not ended; its exit code is in ``code`` when it has."""
