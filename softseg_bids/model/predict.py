@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,6 +17,12 @@ from softseg_bids.image.volume import DataError, Volume
 from softseg_bids.model.checkpoint import load_checkpoint
 from softseg_bids.model.network import Architecture, FoldedUNet, normalise
 from softseg_bids.model.weights import DEFAULT
+
+# urllib3, which monai brings along, would open an IPv6 socket while it is imported; nothing here may.
+_ipv6, socket.has_ipv6 = socket.has_ipv6, False
+from monai.inferers import sliding_window_inference  # noqa: E402
+
+socket.has_ipv6 = _ipv6
 
 # The coarse cord may end early where the image is poor; the fine network looks this far beyond.
 BEYOND_MM = 20.0
