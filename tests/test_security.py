@@ -282,7 +282,7 @@ def note(event, given):
     named = event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "urllib.Request")
     if named or (event in ("socket.connect", "socket.sendto") and isinstance(given[1], tuple)):
         with open(os.environ["CALLS"], "a") as file:
-            file.write(f"{event} {given[1:]}\n")
+            print(event, given[1:], file=file)
 sys.addaudithook(note)
 """
 
