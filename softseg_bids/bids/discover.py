@@ -239,6 +239,8 @@ def _misplaced(name: Name, relative: PurePosixPath, participant: str, session: s
     """Why a file is not where its name says it belongs, or None."""
     if relative.parent.name not in DATATYPES:
         return f"lies in {relative.parent}, not in an {' or '.join(DATATYPES)} folder"
+    if relative.parent.name not in DATATYPES:
+        return f"lies in {relative.parent}, not in an {' or '.join(DATATYPES)} folder"
     if len(relative.parts) != (4 if session else 3):
         return f"lies in {relative.parent}, which is no folder of a participant or session (ses-LABEL)"
     if name.entities.get("sub") != participant:
