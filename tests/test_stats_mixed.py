@@ -144,7 +144,10 @@ def test_exact_interval_of_a_balanced_design() -> None:
         (between / within / stats.f.ppf(at, GROUPS - 1, parts.df) - 1) / EACH for at in (0.975, 0.025)
     )
     assert ratio_interval(parts) == pytest.approx((low, high))
-    assert variance_interval(parts) == pytest.approx((low * within, high * within))
+    wide = [
+        ((GROUPS - 1) * between / stats.chi2.ppf(at, GROUPS - 1) - within) / EACH for at in (0.975, 0.025)
+    ]
+    assert variance_interval(parts) == pytest.approx(wide)
 
 
 def test_exact_interval_starts_at_zero() -> None:

@@ -12,7 +12,6 @@ from softseg_bids.stats.estimate import NAN, Interval
 from softseg_bids.stats.mixed import Random, fit
 
 LEAST_PEOPLE = 3
-LEAST_FOR_JACKKNIFE = 10
 # Slopes of people are told apart from noise where enough of them came three times.
 LEAST_FOR_SLOPES = 10
 LEAST_YEARS = 0.08  # a month: a rate over less is noise over nearly nothing
@@ -88,8 +87,8 @@ def slopes(
     """Annual change of groups, and their differences: ``csa ~ time*group + (time|person)``.
 
     Slopes are random where ten people or more came three times, else only levels are. Errors come from
-    leaving out one person after the other (ten people and more in each group), so that they hold
-    whatever the people's own slopes are; with fewer, from the model (Satterthwaite).
+    leaving out one person after the other, so that they hold whatever the people's own slopes are; a
+    difference has Welch's degrees of freedom.
 
     Parameters
     ----------
@@ -138,8 +137,7 @@ def _slopes(part: pd.DataFrame, names: Sequence[str], reference: str | None) -> 
         return [{"statistic": "annual_change", "notes": f"{len(part)} visits: too few for a model"}]
     model = fit(part["area_mm2"].to_numpy(dtype=float), design, [Random(people, columns)])
     each = part.drop_duplicates("person_id")["_group"].value_counts()
-    enough = min(each[name] for name in names) >= LEAST_FOR_JACKKNIFE
-    covariance = model.robust(people) if enough else None
+    covariance = model.robust(people)
     random = "(time|person)" if columns is not None else "(1|person)"
     basis = {
         "method": "REML, " + ("Satterthwaite" if covariance is None else "jackknife over people"),
@@ -147,24 +145,29 @@ def _slopes(part: pd.DataFrame, names: Sequence[str], reference: str | None) -> 
         "n_images": len(part),
     }
 
-    def interval(weights: np.ndarray, people_behind: int) -> Interval:
+    count, unit = len(names), np.eye(2 * len(names))
+
+    def interval(weights: np.ndarray, *behind: str) -> Interval:
         if covariance is None:
             return model.interval(weights)
         error = float(np.sqrt(weights @ covariance @ weights))
-        return Interval.t(float(weights @ model.coefficients), error, people_behind - 1)
+        parts = [
+            (covariance[count + names.index(name), count + names.index(name)], each[name] - 1)
+            for name in behind
+        ]
+        df = sum(part for part, _ in parts) ** 2 / sum(part**2 / own for part, own in parts)
+        return Interval.t(float(weights @ model.coefficients), error, float(df))
 
-    count, unit = len(names), np.eye(2 * len(names))
     rows: list[dict[str, Any]] = []
     for n, name in enumerate(names):
-        slope = interval(unit[count + n], int(each[name]))
+        slope = interval(unit[count + n], name)
         said = {**basis, "group": name, "n_people": int(each[name])}
         rows.append({**said, "statistic": "annual_change", **slope.columns(), "units": "mm^2/year"})
         percent = slope.scaled(100.0 / float(model.coefficients[n]))
         rows.append({**said, "statistic": "annual_percent", **percent.columns(), "units": "%/year"})
         if reference is not None and reference in names and name != reference:
             weights = unit[count + n] - unit[count + names.index(reference)]
-            smaller = int(min(each[name], each[reference]))
-            found = interval(weights, smaller)
+            found = interval(weights, name, reference)
             rows.append(
                 {
                     **said,

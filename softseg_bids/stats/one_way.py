@@ -101,8 +101,7 @@ def variance_interval(parts: OneWay, level: float = LEVEL) -> tuple[float, float
 
         return _root(over)
 
-    # F, not chi-squared: the residual variance is itself estimated.
-    upper, lower = (r * float(stats.f.ppf(at, r, parts.df)) for at in (tail, 1.0 - tail))
+    upper, lower = (float(stats.chi2.ppf(at, r)) for at in (tail, 1.0 - tail))
     return solve(lower), solve(upper)
 
 
