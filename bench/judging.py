@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench import truth
 from bench.images import Case
+from softseg_bids.core.calibration import BINS, fraction_bins
 from softseg_bids.core.cord import Centreline, inspect_slices, keep_cord, measure_slices, trace
 from softseg_bids.core.quality import in_means, slice_flags
 from softseg_bids.core.scores import dice
@@ -23,7 +24,6 @@ Row = dict[str, Any]
 BLOB_MM = 10.0
 # AP diameters of which bias is asked.
 THIN_MM = (2.5, 5.0)
-BINS = 10
 # What the reliability curve asks: voxels of whole slices, this far about the true cord.
 ABOUT_MM = 20.0
 
@@ -123,9 +123,8 @@ def _stray(case: Case, soft: Array, spacing: Floats) -> Row:
 
 
 def _bins(case: Case, soft: Array, whole: NDArray[np.bool_]) -> Floats:
-    totals = np.zeros((BINS, 3))
     if case.fraction is None or not whole.any():
-        return totals
+        return np.zeros((BINS, 3))
     x, y = (
         np.arange(n)[:, None] * h + start - np.array([section.centre_mm[axis] for section in case.sections])
         for axis, (n, h, start) in enumerate(
@@ -133,11 +132,7 @@ def _bins(case: Case, soft: Array, whole: NDArray[np.bool_]) -> Floats:
         )
     )
     near = (x[:, None] ** 2 + y[None] ** 2 < ABOUT_MM**2) & whole
-    predicted, true = soft[near].astype(float), case.fraction[near].astype(float)
-    index = np.minimum((predicted * BINS).astype(int), BINS - 1)
-    for column, weight in enumerate((np.ones_like(predicted), predicted, true)):
-        totals[:, column] = np.bincount(index, weight, BINS)
-    return totals
+    return fraction_bins(soft[near], case.fraction[near])
 
 
 def _mean(values: Any) -> float:

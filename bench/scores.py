@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.judging import Judged, Row
+from softseg_bids.core import calibration
+from softseg_bids.core.calibration import BINS, deviation
 from softseg_bids.core.uncertainty import AreaUncertainty, area_sd_mm2
+from softseg_bids.stats.response import response
 
 Floats = NDArray[np.float64]
 
@@ -140,12 +143,9 @@ def relative_error(row: Row) -> float:
 
 def slope(results: Sequence[Judged]) -> tuple[float, float, float]:
     """Least-squares line of measured on true mean area: slope, its standard error, intercept (mm2)."""
-    pairs = np.array([(one.image["true_mm2"], one.image["area_mm2"]) for one in results])
-    pairs = pairs[np.isfinite(pairs).all(axis=1)]
-    if len(pairs) < 3:
-        return float("nan"), float("nan"), float("nan")
-    (rise, start), covariance = np.polyfit(pairs[:, 0], pairs[:, 1], 1, cov=True)
-    return float(rise), float(np.sqrt(covariance[0, 0])), float(start)
+    pairs = np.array([(one.image["true_mm2"], one.image["area_mm2"]) for one in results]).reshape(-1, 2)
+    line = response(pairs[:, 0], pairs[:, 1])
+    return line.slope.estimate, line.slope.error, line.intercept.estimate
 
 
 def trend(results: Sequence[Judged], of: Callable[[Row], float]) -> tuple[float, float]:
@@ -163,17 +163,7 @@ def trend(results: Sequence[Judged], of: Callable[[Row], float]) -> tuple[float,
 
 def reliability(results: Sequence[Judged]) -> Floats:
     """Ten bins of predicted fraction: voxels, mean predicted, mean true; every image weighs its voxels."""
-    total = np.sum([one.bins for one in results], axis=0) if results else np.zeros((10, 3))
-    count = np.maximum(total[:, :1], 1)
-    return np.concatenate([total[:, :1], total[:, 1:] / count], axis=1)
-
-
-def deviation(curve: Floats) -> tuple[float, float]:
-    """Largest difference of predicted and true over the bins, and its mean weighted by voxels."""
-    off = np.abs(curve[:, 1] - curve[:, 2])
-    return float(off[curve[:, 0] > 0].max(initial=0)), float(
-        (off * curve[:, 0]).sum() / max(curve[:, 0].sum(), 1)
-    )
+    return calibration.reliability(np.sum([np.zeros((BINS, 3)), *(one.bins for one in results)], axis=0))
 
 
 def breakdown(results: Sequence[Judged], key: str) -> list[tuple[str, int, float, Areas, float, int]]:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from softseg_bids.core.scores import (
+    _surface,
     area_errors_mm2,
+    binarise,
     dice,
     relative_volume_error,
     slices_with_mask,
@@ -95,8 +97,26 @@ def test_surface_distance_agrees_with_brute_force() -> None:
     assert surface_distance(other, one, SPACING) == pytest.approx(found)
 
 
+def test_hausdorff_is_that_of_the_worse_direction() -> None:
+    rng = np.random.default_rng(5)
+    other = LEFT * (rng.random(LEFT.shape) > 0.4)
+    found = surface_distance(LEFT, other, SPACING).hausdorff_95_mm
+    distances = naive(LEFT, other)
+    there = len(np.argwhere(_surface(LEFT >= 0.5)))
+    ways = [np.percentile(distances[:there], 95), np.percentile(distances[there:], 95)]
+    assert found == pytest.approx(max(ways)) and abs(ways[0] - ways[1]) > 0.1
+
+
+def test_binarise_cuts_at_half() -> None:
+    soft = np.array([[[0.0, 0.4999, 0.5, 1.0]]], dtype=np.float32)
+    hard = binarise(soft)
+    assert hard.dtype == np.float32
+    np.testing.assert_array_equal(hard, [[[0, 0, 1, 1]]])
+    np.testing.assert_array_equal(binarise(hard), hard)
+
+
 def test_surface_distance_of_equal_and_of_empty_masks() -> None:
-    assert surface_distance(LEFT, LEFT, SPACING) == (0, 0)
+    assert surface_distance(LEFT, LEFT, SPACING) == (0, 0, 0)
     assert np.isnan(surface_distance(LEFT, EMPTY, SPACING)).all()
     assert np.isnan(surface_distance(EMPTY, LEFT, SPACING)).all()
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from softseg_bids.app.environment import limit_threads, use_private_folder
@@ -36,27 +36,44 @@ def main(argv: Sequence[str]) -> int:
     int
         An exit code of :class:`~softseg_bids.app.outcome.Exit`.
     """
-    logging.basicConfig(format="softseg: %(message)s", level=logging.WARNING)
-    try:
+
+    def chosen() -> int:
         if any(argument.endswith(IMAGES) for argument in argv):
             return _one_image(single_parser().parse_args(argv))
         return _dataset(settings_of(argv), argv)
+
+    return answered("softseg", chosen)
+
+
+def answered(program: str, call: Callable[[], int]) -> int:
+    """Run a program to its exit code: whatever ends it is told in one line.
+
+    Parameters
+    ----------
+    program : str
+        What the line begins with.
+    call : callable
+        Returns an exit code.
+    """
+    logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
+    try:
+        return call()
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else Exit.USAGE
     except Stop as stop:
-        sys.stderr.write(f"softseg: {stop}\n")
+        sys.stderr.write(f"{program}: {stop}\n")
         return stop.code
     except OutputError as error:
-        sys.stderr.write(f"softseg: {error}\n")
+        sys.stderr.write(f"{program}: {error}\n")
         return Exit.OUTPUT_UNWRITABLE
     except DataError as error:
-        sys.stderr.write(f"softseg: {error}\n")
+        sys.stderr.write(f"{program}: {error}\n")
         return Exit.USAGE
     except KeyboardInterrupt:
-        sys.stderr.write("softseg: interrupted; run the same command again to go on from here\n")
+        sys.stderr.write(f"{program}: interrupted; run the same command again to go on from here\n")
         return Exit.INTERRUPTED
     except Exception as error:
-        return _unexpected(error)
+        return _unexpected(program, error)
 
 
 def entry() -> None:
@@ -64,18 +81,18 @@ def entry() -> None:
     sys.exit(main(sys.argv[1:]))
 
 
-def _unexpected(error: Exception) -> Exit:
+def _unexpected(program: str, error: Exception) -> Exit:
     """Tell what nobody foresaw in one line; its traceback goes to a file."""
     if isinstance(error, OSError) and (place := unwritable(str(error))):
-        sys.stderr.write(f"softseg: {place}\n")
+        sys.stderr.write(f"{program}: {place}\n")
         return Exit.OUTPUT_UNWRITABLE
     trace = traceback.format_exc()
     with contextlib.suppress(OSError):
-        handle, path = tempfile.mkstemp(prefix="softseg-", suffix=".txt")
+        handle, path = tempfile.mkstemp(prefix=f"{program}-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(trace)
         trace = f"please report it with {path}\n"
-    sys.stderr.write(f"softseg: unexpected {type(error).__name__}: {error}; {trace}")
+    sys.stderr.write(f"{program}: unexpected {type(error).__name__}: {error}; {trace}")
     return Exit.SOME_FAILED
 
 

@@ -57,7 +57,7 @@ class LabelFiles:
         wanted = frozenset(participants)
         self._files: dict[str, dict[str, list[Path]]] = {label: defaultdict(list) for label in participants}
         for folder in folders:
-            for path in _images_below(folder, wanted):
+            for path in images_below(folder, wanted):
                 self._files[_participant(path.name)][bare(path)].append(path)
 
     def discs(self, participant: str, names: Sequence[str]) -> Path | None:
@@ -120,7 +120,8 @@ def checked_folder(name: str, path: Path) -> Path:
     return path
 
 
-def _images_below(folder: Path, participants: frozenset[str]) -> list[Path]:
+def images_below(folder: Path, participants: frozenset[str]) -> list[Path]:
+    """The NIfTI files of some participants (labels without prefix) below a folder, sorted."""
     found = []
     for where, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if _is_entered(name, participants))

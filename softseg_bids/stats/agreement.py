@@ -146,21 +146,45 @@ def agreement(best: pd.DataFrame, contrast_set: Sequence[str]) -> list[dict[str,
         names = [name for name in contrast_set if name in areas]
         for one, other in combinations(names, 2) if region != "cord" else ():
             pair = areas[[one, other]].dropna().to_numpy(float)
-            rows += [{"region": region, "contrast": one, "versus": other, **row} for row in _pair_rows(pair)]
+            rows += [{"region": region, "contrast": one, "versus": other, **row} for row in pair_rows(pair)]
         for name in areas:
             both = (
                 first.loc[first["contrast"] == name, ["area_binary_mm2", "area_mm2"]].dropna().to_numpy(float)
             )
             rows += [
                 {"region": region, "contrast": f"{name} binary", "versus": f"{name} soft", **row}
-                for row in _pair_rows(both)
+                for row in pair_rows(both)
             ]
         if region != "cord":
             rows += [{"region": region, **row} for row in _icc_rows(areas.reindex(columns=names))]
     return rows
 
 
-def _pair_rows(pair: np.ndarray) -> list[dict[str, Any]]:
+def scaling(first: np.ndarray, second: np.ndarray) -> Interval:
+    """The factor between paired areas, ``first = factor * second``: the geometric mean of the ratios.
+
+    Equal to one over the factor of the reverse; a mean of ratios is not.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (n,)
+        Of n independent people, positive; n of 2 or more for an interval. ``error`` and ``df`` are
+        those of the logarithm, ``p`` is of the hypothesis that the factor is 1.
+    """
+    log = mean_interval(np.log(first) - np.log(second))
+    return log._replace(
+        estimate=float(np.exp(log.estimate)), low=float(np.exp(log.low)), high=float(np.exp(log.high))
+    )
+
+
+def pair_rows(pair: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of a table for paired areas: bias, limits of agreement, SD of differences, slope.
+
+    Parameters
+    ----------
+    pair : ndarray, shape (n, 2)
+        Differences are the first minus the second column.
+    """
     n = len(pair)
     if n < LEAST_PAIRS:
         return [{"statistic": "bias", "n_people": n, "units": "mm^2", "notes": f"{n} people have both"}]
