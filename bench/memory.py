@@ -127,8 +127,13 @@ def put_cord(size: Size, folder: Path) -> None:
 
 
 def peak_gb(step: str, image: Path, folder: Path) -> float:
-    """Run a step in a process of its own; the most memory (GiB) that it held."""
-    context = multiprocessing.get_context("fork")
+    """Run a step in a process of its own; the most memory (GiB) that it held.
+
+    It is forked from a server that has loaded what a worker has, not from this process: memory that this one
+    has already used and freed would hide what the step takes.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.memory"])
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(target=_run_and_tell, args=(step, image, folder, writer))
     process.start()
@@ -192,7 +197,6 @@ def main() -> None:
     parser.add_argument("--most-voxels", type=float, default=100.0, help="leave out larger images (millions)")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="a page with the memory markers")
     chosen = parser.parse_args()
-    steps._loaded(str(DEFAULT), "cpu")  # the forked processes share it
     rows = []
     for size in SIZES:
         if size.voxels <= chosen.most_voxels:

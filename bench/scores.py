@@ -142,7 +142,10 @@ def relative_error(row: Row) -> float:
 
 
 def slope(results: Sequence[Judged]) -> tuple[float, float, float]:
-    """Least-squares line of measured on true mean area: slope, its standard error, intercept (mm2)."""
+    """Least-squares line of measured on true mean area: slope, its standard error, intercept (mm2).
+
+    NaN for fewer than three images, or where all true areas are equal.
+    """
     pairs = np.array([(one.image["true_mm2"], one.image["area_mm2"]) for one in results]).reshape(-1, 2)
     line = response(pairs[:, 0], pairs[:, 1])
     return line.slope.estimate, line.slope.error, line.intercept.estimate

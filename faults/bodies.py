@@ -20,10 +20,10 @@ DISCS = {3: 21, 4: 13, 5: 4}  # value: slice
 
 
 def cord_image(shape: tuple[int, int, int] = SHAPE, radius_mm: float = RADIUS_MM) -> NDArray[np.float32]:
-    """A cord of voxels of 1 mm, its edge one voxel wide, slightly tilted."""
+    """A slightly tilted cord in voxels of 1 mm, its edge one wide; every type keeps its whole numbers."""
     x, y, z = np.meshgrid(*[np.arange(n) - 0.5 * (n - 1) for n in shape], indexing="ij")
     away = np.hypot(x - 0.08 * z, y + 0.05 * z)
-    return (CORD * np.clip(radius_mm + 0.5 - away, 0, 1)).astype(np.float32)
+    return np.rint(CORD * np.clip(radius_mm + 0.5 - away, 0, 1)).astype(np.float32)
 
 
 def affine_of(shape: tuple[int, ...]) -> NDArray[np.float64]:

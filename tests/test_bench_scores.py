@@ -249,6 +249,7 @@ def test_intervals_hold_the_share_of_slices_that_lie_in_them() -> None:
     results = [
         result(60.0, 60.0 + off, contrast=name) for name in ("T1w", "T2w") for off in np.linspace(-4, 4, 80)
     ]
+    assert np.isnan(scores.slope(results)).all()  # through one true area no line can be laid
     assert scores.interval_share(results, (0.0, 0.0, 1.0)) == pytest.approx(0.475, abs=0.03)
     assert np.isnan(scores.interval_share([], (0.0, 0.0, 1.0)))
     [figure] = [

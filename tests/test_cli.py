@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import MakeDataset, centred_grid, write_image
 
-from softseg_bids.app import cli, identity, looking, validation
+from softseg_bids.app import cli, identity, looking, resources, validation
 from softseg_bids.app.cli import main
 from softseg_bids.app.identity import version
 from softseg_bids.app.options import settings_of
@@ -50,8 +50,10 @@ class TestOptions:
         assert self.parse(option, "T1w", "T2w").contrasts == ("T1w", "T2w")
 
     @pytest.mark.parametrize("option", ["--nprocs", "--nthreads", "--n_cpus", "--n-cpus"])
-    def test_processes(self, option: str) -> None:
+    def test_processes(self, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resources, "usable_cpus", lambda *_: 8)  # whatever this machine has
         assert self.parse(option, "3").nprocs == 3
+        assert self.parse(option, "9").nprocs == 8
 
     @pytest.mark.parametrize(("text", "gb"), [("8G", 8), ("512M", 0.5), ("1.5GB", 1.5), ("1T", 1024)])
     def test_memory_has_a_unit(self, text: str, gb: float) -> None:

@@ -71,7 +71,7 @@ def words_pass(
     return assemble, Progress("words", {name: Unit(name, 1) for name in words}), sizes
 
 
-@pytest.mark.timeout(3600)  # nine processes, each starting from nothing
+@pytest.mark.timeout(3600)  # ten processes, each starting from nothing
 def test_slurm_runs_every_step_as_a_job(
     slurm: Slurm, bids: MakeDataset, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +95,7 @@ def test_slurm_runs_every_step_as_a_job(
     asked = slurm.asked()
     steps = [name.split(".")[0] for name in asked]
     assert sorted(steps) == sorted(
-        ["conform", "segment", "trace", "save", "label", "measure", "summarise", "draw", "page"]
+        ["conform", "segment", "trace", "find", "save", "label", "measure", "summarise", "draw", "page"]
     )
     [network] = [said for name, said in asked.items() if name.startswith("segment.")]
     memory = int(network.split("--mem=")[1].split("M")[0])

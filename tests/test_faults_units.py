@@ -130,9 +130,33 @@ class TestAside:
     def test_a_dead_writers_file_goes(self, tmp_path: Path) -> None:
         left = tmp_path / f"{PREFIX}x.nii.gz"
         left.write_text("half")
-        assert remove_abandoned([tmp_path]) == 0  # it may be about to be locked
         os.utime(left, (0, 0))
         assert remove_abandoned([tmp_path]) == 1 and not left.exists()
+
+    def test_a_young_file_is_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        slept: list[float] = []
+        left = tmp_path / f"{PREFIX}x.nii.gz"
+        left.write_text("half")
+
+        def renamed(seconds: float) -> None:
+            slept.append(seconds)
+            left.replace(tmp_path / "x.nii.gz")
+
+        monkeypatch.setattr(aside.time, "sleep", renamed)
+        assert remove_abandoned([tmp_path]) == 0 and (tmp_path / "x.nii.gz").exists()
+
+        def aged(seconds: float) -> None:
+            slept.append(seconds)
+            os.utime(left, (0, 0))
+
+        monkeypatch.setattr(aside.time, "sleep", aged)
+        left.write_text("half")
+        assert remove_abandoned([tmp_path]) == 1 and not left.exists()
+        assert all(0 < seconds <= 2 * aside.UNLOCKED_S for seconds in slept) and len(slept) == 2
+
+        monkeypatch.setattr(aside.time, "sleep", slept.append)
+        left.write_text("half")  # and is still being written
+        assert remove_abandoned([tmp_path]) == 0 and left.exists()
 
     def test_links_are_not_followed(self, tmp_path: Path) -> None:
         target = tmp_path / "target"

@@ -46,12 +46,14 @@ def remove_abandoned(folders: Iterable[Path]) -> int:
     """Remove what killed processes left half-written in some folders; how many files that were.
 
     What another process is writing stays, and so does everything where the file system knows no locks.
+    Files written a moment ago are waited for, so that a run started at once after a killed one leaves none.
     """
     found = [path for folder in folders for path in folder.glob(f"{PREFIX}*")]
     return sum(_remove_if_abandoned(path) for path in found)
 
 
 def _remove_if_abandoned(path: Path) -> bool:
+    _wait_until_old(path)
     try:
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
@@ -66,6 +68,14 @@ def _remove_if_abandoned(path: Path) -> bool:
         return False
     finally:
         os.close(handle)
+
+
+def _wait_until_old(path: Path) -> None:
+    """Wait while a file is so young that its writer may not yet hold the lock."""
+    with contextlib.suppress(OSError):  # gone meanwhile: it was being written
+        age_s = time.time() - path.lstat().st_mtime
+        if abs(age_s) < UNLOCKED_S:  # clocks of file servers may be ahead
+            time.sleep(UNLOCKED_S - age_s)
 
 
 def _lock(handle: int) -> None:
