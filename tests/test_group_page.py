@@ -18,10 +18,11 @@ from softseg_bids.app.group_page import write_group_page
 from softseg_bids.app.group_page_profiles import profiles, resample
 from softseg_bids.bids import derivatives
 from softseg_bids.image.volume import DataError
-from softseg_bids.pages.group import GroupPage, script_hash
+from softseg_bids.pages.group import GroupPage
 from softseg_bids.pages.group import group_page as render
 from softseg_bids.pages.group_data import embedded, packed, packed_rows
 from softseg_bids.pages.group_tables import ELSEWHERE, FLAGS, KNOWN
+from softseg_bids.pages.html import script_hash
 
 EVIL = "</script><script>window.hacked=1</script><!--&\u2028"
 

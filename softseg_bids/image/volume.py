@@ -34,6 +34,8 @@ MAX_EXTENT_MM = 2500.0
 MAX_HEADER_BYTES = 2**24
 # Some programs append a few bytes to the voxels.
 MOST_TRAILING_BYTES = 2**20
+# Splines overshoot the values of a mask by about a tenth.
+OVERSHOOT = 0.2
 
 
 class DataError(ValueError):
@@ -70,6 +72,33 @@ def read_volume(path: Path) -> Volume:
     return Volume(series.array[..., 0], series.grid)
 
 
+def read_mask(path: Path) -> Volume:
+    """Read a cord mask by whatever tool, binary or soft, as fractions in [0, 1]; it may be empty.
+
+    A single label of any value counts as 1. What interpolation made of a mask (a little below 0
+    or above 1) is cut off.
+
+    Raises
+    ------
+    DataError
+        If the file is no sane 3-D image, or holds several labels or what is no fraction.
+    """
+    series = _read(path)
+    if series.array.shape[3] != 1:
+        raise DataError(f"{path}: has {series.array.shape[3]} volumes where a mask has one; split it")
+    array = series.array[..., 0]
+    labels = np.unique(array[array != 0]) if (array == np.round(array)).all() else np.zeros(2)
+    if labels.size == 1:
+        return Volume((array / labels[0]).astype(np.float32), series.grid)
+    low, high = float(array.min()), float(array.max())
+    if labels.size > 1 and (low < -OVERSHOOT or high > 1.0 + OVERSHOOT):
+        raise DataError(
+            f"{path}: holds values from {low:g} to {high:g} where a mask has 0 to 1 or a single label; "
+            "keep the spinal cord's own label"
+        )
+    return Volume(np.clip(array, 0.0, 1.0), series.grid)
+
+
 def read_series(path: Path) -> Volume:
     """Read a 3-D or 4-D image as an array of shape (x, y, z, volumes), float32.
 
@@ -78,6 +107,15 @@ def read_series(path: Path) -> Volume:
     DataError
         As :func:`read_volume`, for any number of volumes.
     """
+    series = _read(path)
+    array = series.array
+    if array.min() == array.max():
+        raise DataError(f"{path}: every voxel has the value {array.flat[0]:g}; nothing to measure")
+    return series
+
+
+def _read(path: Path) -> Volume:
+    """Any 3-D or 4-D image as an array of shape (x, y, z, volumes), float32, without NaN."""
     image = _open(path)
     shape = _sane_shape(path, image)
     grid = read_grid(path, image)
@@ -97,8 +135,6 @@ def read_series(path: Path) -> Volume:
                 f"{path}: more than half of its values are NaN or infinite; convert it from DICOM again"
             )
         array = np.where(finite, array, np.float32(0))
-    if array.min() == array.max():
-        raise DataError(f"{path}: every voxel has the value {array.flat[0]:g}; nothing to measure")
     return Volume(array, grid)
 
 

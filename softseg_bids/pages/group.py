@@ -6,21 +6,21 @@ the page as JSON, and the scripts set them as text. A policy in the page lets on
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from softseg_bids.image.volume import written_aside
 from softseg_bids.pages.curves import colour
 from softseg_bids.pages.group_data import embedded
 from softseg_bids.pages.group_tables import FLAGS
+from softseg_bids.pages.html import joined_script, pages_environment, script_hash
 
-SCRIPTS = ("data", "ratings", "table", "plot", "overview", "plots", "numbers", "review", "start")
+SCRIPTS = (
+    "basics", "group_data", "files", "group_ratings", "group_table", "group_plot", "group_overview",
+    "group_plots", "group_numbers", "group_review", "theme", "group_start",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,28 +104,14 @@ def group_page(page: GroupPage, path: Path) -> Path:
     path : Path
         Destination (``group.html``), in OUT beside the ``sub-*`` folders; appears whole or not at all.
     """
-    environment = Environment(
-        loader=PackageLoader("softseg_bids.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    source = environment.loader
-    assert source is not None
-    script = "\n".join(source.get_source(environment, f"group_{name}.js")[0] for name in SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{script}\n}})();\n'
+    environment = pages_environment()
+    script = joined_script(environment, SCRIPTS)
     html = environment.get_template("group.html").render(
         page=page, data=embedded(_content(page)), script=script, script_hash=script_hash(script)
     )
     with written_aside(path) as aside:
         aside.write_text(html, encoding="utf-8", errors="backslashreplace")
     return path
-
-
-def script_hash(script: str) -> str:
-    """What a content security policy calls a script that stands in the page."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
 
 
 def _content(page: GroupPage) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def write_layers(path: Path, picture: Bytes, contour: Bytes, soft: Bytes) -> Lay
         raise ValueError(f"layers differ in size: {picture.shape}, {contour.shape}, {soft.shape}")
     files = layers_at(path)
     _write(files.image, picture_png(picture))
-    _write(files.contour, indexed_png(contour, _one_colour(CONTOUR_COLOUR)))
+    _write(files.contour, indexed_png(contour, one_colour(CONTOUR_COLOUR)))
     _write(files.soft, indexed_png(soft, soft_palette()))
     return files
 
@@ -123,7 +123,8 @@ def soft_palette() -> Bytes:
     return np.round(255 * rgba).astype(np.uint8)
 
 
-def _one_colour(colour: str) -> Bytes:
+def one_colour(colour: str) -> Bytes:
+    """A palette of one colour whose opacity is the index, shape (256, 4)."""
     rgb = np.array(ImageColor.getrgb(colour), dtype=np.uint8)
     return np.column_stack([np.tile(rgb, (256, 1)), np.arange(256, dtype=np.uint8)])
 

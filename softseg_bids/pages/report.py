@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from softseg_bids.image.volume import written_aside
 from softseg_bids.pages.curves import colour
+from softseg_bids.pages.html import pages_environment
 from softseg_bids.pages.layers import Layers
 
 
@@ -248,13 +249,7 @@ def subject_page(page: SubjectPage, path: Path) -> Path:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("softseg_bids.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages_environment()
     environment.filters |= {
         "colour": colour,
         "counts": counts,

@@ -1,20 +1,4 @@
-// The data of the page: packed columns made readable, and what the parts of the page share.
-const data = JSON.parse(document.getElementById("data").textContent);
-
-const byId = (id) => document.getElementById(id);
-
-// An element with attributes and children; texts are never read as markup.
-const element = (tag, attributes = {}, ...children) => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else made.setAttribute(name, value === true ? "" : value);
-  }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return made;
-};
-
+// The data of the group's page: packed columns made readable, and what the parts of the page share.
 // A packed column as an array: numbers and null, or texts and null.
 const unpack = (column) =>
   !column ? [] : column.n ? column.n : column.i.map((place) => (place < 0 ? null : column.s[place]));
@@ -27,8 +11,6 @@ const unique = (values) => Array.from(new Set(values.filter((value) => value !==
 
 const natural = new Intl.Collator("en", { numeric: true });
 
-const format = (value, digits = 1) => (value === null || value === undefined || Number.isNaN(value) ? "n/a" : value.toFixed(digits));
-
 // Enough digits for a number of unknown size.
 const brief = (value) => {
   if (value === null || value === undefined) return "n/a";
@@ -36,8 +18,6 @@ const brief = (value) => {
   if (Number.isInteger(value)) return String(value);
   return Math.abs(value) >= 100 ? value.toFixed(1) : Math.abs(value) >= 0.1 ? String(Number(value.toFixed(2))) : String(Number(value.toPrecision(2)));
 };
-
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const deviation = (values) => {

@@ -24,11 +24,6 @@ const keep = () => {
   byId("store").textContent = kept ? "Kept in this browser until you clear its data." : "This browser does not keep ratings: export them before you close the page.";
 };
 
-const today = () => {
-  const now = new Date();
-  return [now.getFullYear(), now.getMonth() + 1, now.getDate()].map((part) => String(part).padStart(2, "0")).join("-");
-};
-
 const ratingOf = (image) => ratings.images[image.source] ?? {};
 
 // Change some fields of an image's rating; empty ones go, and so does a rating without any.
@@ -46,10 +41,6 @@ const failed = (image) => {
   return said.rating === "fail" && !said.slices && !said.levels;
 };
 
-// One cell of a TSV: a line break or tab would begin another.
-const cell = (text) => String(text ?? "").replace(/[\s\u0000-\u001f\u007f]+/g, " ").trim() || "n/a";
-const tsv = (columns, rows) => [columns, ...rows.map((row) => columns.map((name) => cell(row[name])))].map((row) => row.join("\t")).join("\n") + "\n";
-
 const ratedImages = () => images.filter((image) => image.source in ratings.images).map((image) => ({ file: image.source, ...ratingOf(image) }));
 const excludeText = () => tsv(EXCLUDE_COLUMNS, ratedImages().filter((row) => row.rating === "fail"));
 const ratingsText = () => tsv(RATING_COLUMNS, ratedImages());
@@ -58,15 +49,6 @@ const scalar = (name) => (/^[A-Za-z][A-Za-z0-9_.-]*$/.test(name) ? name : JSON.s
 const failText = () => {
   const names = unique(ratedImages().filter((row) => row.rating === "fail").map((row) => row.file.split("/").pop()));
   return names.length ? `FILES_SEG:\n${names.map((name) => `- ${scalar(name)}\n`).join("")}` : "FILES_SEG: []\n";
-};
-
-const download = (name, text) => {
-  const address = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
-  const link = element("a", { href: address, download: name });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(address), 10000);
 };
 
 // Ratings of a file written here, or exclude.tsv of anybody: what they name replaces what is known of it.

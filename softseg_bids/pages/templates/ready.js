@@ -1,0 +1,2 @@
+// The page needs no script beyond its theme.
+document.documentElement.dataset.ready = "true";

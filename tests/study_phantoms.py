@@ -1,0 +1,102 @@
+"""A small study of cylinders, run by the app with a stand-in network, and masks with planted differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CORD, MakeDataset, centred_grid, cylinder, write_image
+
+from softseg_bids.app import level_steps, steps
+from softseg_bids.image.grid import Array, Grid
+from softseg_bids.image.volume import Volume
+
+SHAPE = (28, 28, 44)
+DISCS = {3: (0.0, 6.0, 14.0), 4: (0.0, 6.0, 1.0), 5: (0.0, 6.0, -12.0)}
+CONTRASTS = ("T1w", "T2w")
+PEOPLE = ("01", "02", "03", "04")
+# Every person another size.
+RADII_MM = dict(zip(PEOPLE, (4.2, 4.6, 5.0, 5.4), strict=True))
+
+
+def grid() -> Grid:
+    return centred_grid(SHAPE)
+
+
+def stem(person: str, contrast: str) -> str:
+    return f"sub-{person}/anat/sub-{person}_{contrast}"
+
+
+def write_study(root: Path, people: tuple[str, ...] = PEOPLE, contrasts: tuple[str, ...] = CONTRASTS) -> Path:
+    """The dataset: upright cylinders of known radii, with disc labels on T2w."""
+    made = MakeDataset(root)
+    for person in people:
+        for contrast in contrasts:
+            made.image(f"{stem(person, contrast)}.nii.gz", grid(), radius_mm=RADII_MM[person], over=3)
+        made.discs(f"{stem(person, contrasts[-1])}.nii.gz", DISCS, grid())
+    return root
+
+
+def body(person: str, grow_mm: float = 0.0) -> Array:
+    """The cord fraction of a person, grown by this much in radius."""
+    return cylinder(grid(), RADII_MM[person] + grow_mm, over=3)
+
+
+def area_mm2(person: str, grow_mm: float = 0.0) -> float:
+    return float(np.pi * (RADII_MM[person] + grow_mm) ** 2)
+
+
+def write_masks(
+    folder: Path,
+    grow_mm: dict[str, float],
+    ending: str = "_seg",
+    people: tuple[str, ...] = PEOPLE,
+    *,
+    hard: bool = False,
+) -> Path:
+    """Masks of another tool: each contrast's radii are off by so much."""
+    for person in people:
+        for contrast, grow in grow_mm.items():
+            mask = body(person, grow)
+            array = (mask >= 0.5).astype(np.uint8) if hard else mask
+            write_image(folder / f"{stem(person, contrast)}{ending}.nii.gz", array, grid())
+    return folder
+
+
+@contextmanager
+def stand_in() -> Iterator[list[str]]:
+    """Replace the network: the image over CORD, times the square of the factor that the checkpoint's text
+    says; the list holds the checkpoints that were asked."""
+    asked: list[str] = []
+
+    def network(volume: Volume, model: str, device: str) -> Array:
+        asked.append(model)
+        soft = np.clip(volume.array / CORD, 0, 1)
+        text = Path(model).read_text()
+        if text == "blind":
+            return np.zeros_like(soft)
+        return np.where(soft > 0.05, np.clip(soft * float(text or 1), 0, 1), 0).astype(np.float32)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "run_network", network)
+        patch.setattr(level_steps, "run_levels", lambda *_: None)
+        yield asked
+
+
+def checkpoint(path: Path, text: str = "1") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def run_app(root: Path, out: Path, folder: Path) -> Path:
+    """The app's results of a dataset."""
+    from softseg_bids.app.cli import main
+
+    model = checkpoint(folder / "model.pt")
+    with stand_in():
+        assert main([str(root), str(out), "participant", "--model", str(model), "--nprocs", "1"]) == 0
+    return out
