@@ -91,6 +91,43 @@ class ComparePage:
     notes: Sequence[str] = field(default=())
 
 
+@dataclass(frozen=True)
+class DriftPage:
+    """What `drift.html` shows.
+
+    Attributes
+    ----------
+    dataset : str
+    old, new : mapping of str to str
+        ``model model_hash version``.
+    region : str
+        Which is judged.
+    tolerance_mm2 : float
+    verdicts : rows
+        As the table ``drift_verdict``.
+    estimates : rows
+        One a region and contrast, with the estimates of :class:`ComparePage`.
+    one_sided : sequence of (str, str)
+        Images without an area over the region, and by which model.
+    figures : sequence of Plot
+    """
+
+    dataset: str
+    old: Mapping[str, str]
+    new: Mapping[str, str]
+    region: str
+    tolerance_mm2: float
+    verdicts: Rows
+    estimates: Rows
+    one_sided: Sequence[tuple[str, str]]
+    figures: Sequence[Plot]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every contrast passed."""
+        return all(row["verdict"] == "pass" for row in self.verdicts)
+
+
 def compare_page(page: ComparePage, version: str, path: Path) -> Path:
     """Write the page of a comparison.
 
@@ -115,6 +152,11 @@ def compare_page(page: ComparePage, version: str, path: Path) -> Path:
     }  # fmt: skip
     scripts = ("basics", "files", "theme", "compare") if page.pairs else ("basics", "theme", "ready")
     return _write("compare.html", page, version, data, scripts, path)
+
+
+def drift_page(page: DriftPage, version: str, path: Path) -> Path:
+    """Write the page of a drift; parameters as :func:`compare_page`."""
+    return _write("drift.html", page, version, {}, ("basics", "theme", "ready"), path)
 
 
 def _write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -10,9 +11,12 @@ from pathlib import Path
 
 from softseg_bids.app.cli import answered, prepare
 from softseg_bids.app.identity import version
-from softseg_bids.app.options import Parser, count
+from softseg_bids.app.options import Parser, count, device
+from softseg_bids.study.running import model_named
 
 PAIRS, SEED = 20, 1
+# 1.4 % of a C2-C3 area, a seventh of what healthy adults differ by.
+TOLERANCE_MM2 = 1.0
 
 
 def compare_parser() -> Parser:
@@ -52,9 +56,56 @@ def compare(argv: Sequence[str] | None = None) -> int:
     return _entered("softseg-compare", compare_parser, call, argv)
 
 
+def drift_parser() -> Parser:
+    """The parser of ``softseg-drift``."""
+    result = _parser(
+        "softseg-drift",
+        "What a new model changes: both are run over a frozen BIDS dataset; bias, limits of agreement "
+        "and scaling factor of the area by contrast, and whether the bias is within a tolerance (exit code 1 "
+        "if not).",
+    )
+    for name in ("old", "new"):
+        result.add_argument(
+            name,
+            type=model_named,
+            metavar=name.upper(),
+            help="a checkpoint, 'packaged', or a folder of softseg's results on DATA by that model",
+        )
+    result.add_argument("data", type=existing_folder, metavar="DATA", help="the frozen BIDS dataset")
+    _add_output(result, "softseg-drift")
+    result.add_argument(
+        "--tolerance",
+        type=_positive,
+        default=TOLERANCE_MM2,
+        metavar="MM2",
+        help=f"largest bias that passes, mm2 ({TOLERANCE_MM2:g})",
+    )
+    result.add_argument(
+        "--region", metavar="NAME", help="region that is judged (vert-C2:C3, else the first that is there)"
+    )
+    _add_running(result)
+    return result
+
+
 def compare_entry() -> None:
-    """The console script."""
+    """The console script ``softseg-compare``."""
     sys.exit(compare())
+
+
+def drift(argv: Sequence[str] | None = None) -> int:
+    """``softseg-drift OLD NEW DATA``; an exit code."""
+
+    def call(chosen: Namespace) -> int:
+        from softseg_bids.study import drift as room
+
+        return room.run(chosen)
+
+    return _entered("softseg-drift", drift_parser, call, argv)
+
+
+def drift_entry() -> None:
+    """The console script ``softseg-drift``."""
+    sys.exit(drift())
 
 
 def _entered(
@@ -88,6 +139,32 @@ def _add_output(parser: Parser, default: str) -> None:
         metavar="DIR",
         help=f"folder of the page and the tables (./{default})",
     )
+
+
+def _add_running(parser: Parser) -> None:
+    """How models are run over the dataset: options of softseg, under the same names."""
+    group = parser.add_argument_group("how models are run, as options of softseg")
+    for options, dest, metavar, what in (
+        (("--participant-label", "--participant_label"), "participants", "LABEL", "participants"),
+        (("-m", "--contrasts"), "contrasts", "KEY", "contrast keys"),
+        (("-d", "--derivatives"), "derivatives", "[NAME=]PATH", "folders with disc labels"),
+    ):
+        group.add_argument(*options, dest=dest, nargs="+", default=[], metavar=metavar, help=what)
+    group.add_argument("--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}")
+    group.add_argument("--nprocs", type=count, metavar="N", help="processes at once")
+    group.add_argument("--omp-nthreads", type=count, default=1, metavar="N", help="threads of each process")
+    group.add_argument("--mem", metavar="SIZE", help="memory for all processes: 8G")
+
+
+def _positive(text: str) -> float:
+    """An argument that is a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
 
 
 def existing_folder(text: str) -> Path:

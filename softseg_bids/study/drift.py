@@ -1,0 +1,183 @@
+"""What a new model changes on a frozen dataset: `softseg-drift OLD NEW DATA`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softseg_bids.app.group_read import WHO, Rows, read_long
+from softseg_bids.app.group_tables import best_images, usable_rows
+from softseg_bids.app.outcome import Exit, Stop
+from softseg_bids.app.results import session_tables
+from softseg_bids.bids.derivatives import write_json
+from softseg_bids.stats.agreement import LEAST_PAIRS, pair_rows, scaling
+from softseg_bids.study.drift_page import write_page
+from softseg_bids.study.place import leading_region, region_rank
+from softseg_bids.study.running import PACKAGED, Side, has_results, model_facts, run_model
+from softseg_bids.study.tables import write
+
+PASS, FAIL = "pass", "fail"
+KEY = [*WHO, "contrast", "region", "source_image"]
+OLD, NEW = "old_area_mm2", "new_area_mm2"
+
+
+def run(chosen: Namespace) -> Exit:
+    """Run both models, compare, judge, write tables, JSON and page.
+
+    Parameters
+    ----------
+    chosen : Namespace
+        ``old new data output tolerance region`` and the options of running.
+
+    Returns
+    -------
+    Exit
+        1 if a contrast drifted by more than the tolerance or an area was lost, or some image failed.
+
+    Raises
+    ------
+    Stop
+        65 if the two have no area in common, 64 for a region that nobody measured.
+    """
+    codes: list[Exit] = []
+    sides = [_side(chosen, name, codes) for name in ("old", "new")]
+    areas = joined(*(read_long(session_tables(side.out)) for side in sides))
+    region = chosen.region or leading_region(areas["region"]) if len(areas) else chosen.region
+    if not areas[["old_area_mm2", "new_area_mm2"]].notna().all(axis=1).any():
+        raise Stop(
+            Exit.ALL_UNREADABLE,
+            f"{chosen.data}: no area was measured by both models; look at the pages in {sides[0].out} and "
+            f"{sides[1].out}",
+        )
+    if region not in set(areas["region"]):
+        there = ", ".join(sorted(set(areas["region"]), key=region_rank))
+        raise Stop(Exit.USAGE, f"--region {region}: was not measured; there are {there}")
+    rows = statistics(areas)
+    verdicts = judged(areas, rows, region, chosen.tolerance)
+    frame = areas.assign(difference_mm2=areas[NEW] - areas[OLD])
+    write(chosen.output / "drift_areas.tsv", Rows(frame))
+    write(chosen.output / "drift.tsv", rows)
+    write(chosen.output / "drift_verdict.tsv", verdicts)
+    passed = all(row["verdict"] == PASS for row in verdicts)
+    write_json(
+        chosen.output / "drift_summary.json",
+        {
+            "Passed": passed, "Region": region, "ToleranceMm2": chosen.tolerance, "Dataset": str(chosen.data),
+            "Old": _said(sides[0]), "New": _said(sides[1]),
+            "Contrasts": {row["contrast"]: _plain(row) for row in verdicts},
+        },
+    )  # fmt: skip
+    page = write_page(chosen, sides, frame, rows, verdicts, region)
+    for row in verdicts:
+        sys.stderr.write(f"softseg-drift: {row['contrast']}, {region}: {row['verdict']}; {row['reason']}\n")
+    sys.stderr.write(f"softseg-drift: {'passed' if passed else 'FAILED'}; see {page}\n")
+    return Exit.DONE if passed and not any(codes) else Exit.SOME_FAILED
+
+
+def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """One row an image and region that either model measured: its two areas, NaN where one did not.
+
+    Of several images of a contrast the one that covers most, by the old model; of several sessions of a
+    person the first.
+    """
+    sides = []
+    for frame, name in ((old, OLD), (new, NEW)):
+        part = usable_rows(frame)
+        part = part.assign(session_id=part["session_id"].astype(object).where(part["session_id"].notna(), ""))
+        sides.append(part[[*KEY, "area_mm2"]].rename(columns={"area_mm2": name}))
+    both = sides[0].merge(sides[1], on=KEY, how="outer", sort=False)
+    best = [best_images(frame).set_index(["source_image", "region"]).index for frame in (old, new)]
+    pairs = pd.MultiIndex.from_frame(both[["source_image", "region"]])
+    both["rank"] = np.where(pairs.isin(best[0]), 0, np.where(pairs.isin(best[1]), 1, 2))
+    both = both.sort_values(["session_id", "rank", "source_image"], kind="stable")
+    first = ~both.duplicated(["participant_id", "contrast", "region"])
+    both["in_statistics"] = first & both[[OLD, NEW]].notna().all(axis=1)
+    both["counts"] = first
+    both = both.sort_values(["participant_id", "session_id", "contrast"], kind="stable")
+    both = both.sort_values("region", key=lambda names: names.map(region_rank), kind="stable")
+    return both.drop(columns=["rank"]).reset_index(drop=True)
+
+
+def statistics(areas: pd.DataFrame) -> list[dict[str, Any]]:
+    """Bias, limits, slope and scaling factor of every region and contrast, new minus old."""
+    rows: list[dict[str, Any]] = []
+    for (region, contrast), part in areas[areas["in_statistics"]].groupby(["region", "contrast"], sort=False):
+        pair = part[[NEW, OLD]].to_numpy(float)
+        basis = {"region": region, "contrast": contrast}
+        rows += [basis | row for row in pair_rows(pair)]
+        if len(pair) >= LEAST_PAIRS:
+            factor = scaling(pair[:, 0], pair[:, 1])
+            rows.append(
+                {**basis, "statistic": "scaling", **factor.columns(), "n_people": len(pair), "units": ""}
+                | {"method": "geometric mean of the ratios"}
+            )
+    return rows
+
+
+def judged(
+    areas: pd.DataFrame, rows: Sequence[Mapping[str, Any]], region: str, tolerance_mm2: float
+) -> list[dict[str, Any]]:
+    """Whether each contrast passes: the bias within the tolerance, and no area lost.
+
+    Parameters
+    ----------
+    areas : DataFrame
+        From :func:`joined`.
+    rows : sequence of mapping
+        From :func:`statistics`.
+    region : str
+    tolerance_mm2 : float
+    """
+    found = {(row["contrast"], row["statistic"]): row for row in rows if row["region"] == region}
+    verdicts = []
+    for contrast, part in areas[(areas["region"] == region) & areas["counts"]].groupby("contrast", sort=True):
+        there = part[[OLD, NEW]].notna()
+        lost, gained = (int((there[one] & ~there[other]).sum()) for one, other in ((OLD, NEW), (NEW, OLD)))
+        both = part[there.all(axis=1)]
+        n = len(both)
+        bias = float((both[NEW] - both[OLD]).mean()) if n else float("nan")
+        interval = found.get((contrast, "bias"), {})
+        low, high = (float(interval.get(name, float("nan"))) for name in ("ci_low", "ci_high"))
+        passed = n > 0 and abs(bias) <= tolerance_mm2 and not lost
+        said = [f"bias {bias:+.2f} mm² of {n} people" if n else "nobody was measured by both"]
+        said += [f"{lost} measured by the old model only"] if lost else []
+        said += [f"{gained} by the new model only"] if gained else []
+        said += ["too few people for an interval"] if 0 < n < LEAST_PAIRS else []
+        verdicts.append(
+            {
+                "region": region, "contrast": contrast, "n_people": n, "bias_mm2": bias, "ci_low": low,
+                "ci_high": high, "scaling": found.get((contrast, "scaling"), {}).get("estimate"),
+                "tolerance_mm2": tolerance_mm2, "verdict": PASS if passed else FAIL,
+                "interval_within": bool(max(abs(low), abs(high)) <= tolerance_mm2),
+                "reason": ", ".join(said),
+            }
+        )  # fmt: skip
+    return verdicts
+
+
+def _side(chosen: Namespace, name: str, codes: list[Exit]) -> Side:
+    """Results of one model: its own, if a folder of results was given, else made now."""
+    given: Path | None = getattr(chosen, name)
+    out = chosen.output / name
+    if given is not None and has_results(given):
+        out = given
+    else:
+        codes.append(run_model(given, chosen.data, out, chosen))
+    return Side(str(given) if given else PACKAGED, out, model_facts(out))
+
+
+def _said(side: Side) -> dict[str, str]:
+    return {"Model": side.name, "ModelHash": side.facts["model_hash"], "Version": side.facts["version"]}
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as JSON can say it: NaN is null."""
+    return {
+        name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()
+    }

@@ -1,0 +1,107 @@
+"""A model run over a dataset by the app's own participant level."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import NamedTuple
+
+from softseg_bids.app.cli import main
+from softseg_bids.app.outcome import Exit, Stop
+from softseg_bids.app.results import session_tables
+from softseg_bids.bids.sidecars import read_json
+
+PACKAGED = "packaged"
+# What makes of a folder a model (a result of nnU-Net), not a folder of masks.
+MODEL_MARKS = ("plans.json", "dataset.json")
+
+
+class Side(NamedTuple):
+    """One of the two models.
+
+    Attributes
+    ----------
+    name : str
+        As given.
+    out : Path
+        Its results.
+    facts : dict
+        ``version model_hash``.
+    """
+
+    name: str
+    out: Path
+    facts: dict[str, str]
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is a checkpoint: a file, or a folder that nnU-Net trained."""
+    return path.is_file() or all((path / name).is_file() for name in MODEL_MARKS)
+
+
+def has_results(path: Path) -> bool:
+    """Whether a folder holds results of the app."""
+    return path.is_dir() and bool(session_tables(path))
+
+
+def run_model(model: Path | None, data: Path, out: Path, chosen: Namespace) -> Exit:
+    """Run the participant level; what is done already is not done again.
+
+    Parameters
+    ----------
+    model : Path or None
+        None is the packaged one.
+    data, out : Path
+        The dataset, and where results go.
+    chosen : Namespace
+        Options of :func:`add_running_options`.
+
+    Returns
+    -------
+    Exit
+        0, or 1 if some image failed.
+
+    Raises
+    ------
+    Stop
+        With the app's own code if it could not run; it has told why.
+    """
+    arguments = [str(data), str(out), "participant", "--omp-nthreads", str(chosen.omp_nthreads)]
+    arguments += ["--device", chosen.device]
+    for option, value in (("--model", model), ("--nprocs", chosen.nprocs), ("--mem", chosen.mem)):
+        arguments += [option, str(value)] if value is not None else []
+    for option, values in (
+        ("--participant-label", chosen.participants),
+        ("--contrasts", chosen.contrasts),
+        ("--derivatives", chosen.derivatives),
+    ):
+        arguments += [option, *values] if values else []
+    sys.stderr.write(f"softseg {' '.join(arguments)}\n")
+    code = Exit(main(arguments))
+    if code not in (Exit.DONE, Exit.SOME_FAILED):
+        raise Stop(code, f"{model or 'the packaged model'}: could not be run over {data}; see above")
+    return code
+
+
+def model_named(text: str) -> Path | None:
+    """An argument that is a checkpoint, a folder of results, or the word ``packaged`` (None)."""
+    if text == PACKAGED:
+        return None
+    path = Path(text).absolute()
+    if not (is_model(path) or has_results(path)):
+        raise argparse.ArgumentTypeError(
+            f"{text}: is neither a checkpoint nor a folder of softseg's results; check the path, or say "
+            f"{PACKAGED!r} for the packaged model"
+        )
+    return path
+
+
+def model_facts(out: Path) -> dict[str, str]:
+    """Version of the app and digest of the model that made the results in a folder."""
+    for table in session_tables(out):
+        said = read_json(table.with_suffix(".json")).get("Session", {})
+        if said:
+            return {"version": str(said.get("version", "")), "model_hash": str(said.get("model_hash", ""))}
+    return {"version": "", "model_hash": ""}
