@@ -20,6 +20,8 @@ from softseg_bids.core.respace import axis_weights
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
+_RAS = np.array([[0, 1], [1, 1], [2, 1]])
+
 
 class Grid(NamedTuple):
     """A box of voxels in scanner space.
@@ -61,8 +63,19 @@ def canonical(array: NDArray[np.generic], grid: Grid) -> tuple[NDArray[np.generi
 def like_stored(array: NDArray[np.generic], stored: Grid) -> NDArray[np.generic]:
     """Undo :func:`canonical`: bring a canonical array back to the axes of ``stored``."""
     change = orientations.io_orientation(stored.affine)
-    ras = np.array([[0, 1], [1, 1], [2, 1]])
-    return np.asarray(orientations.apply_orientation(array, orientations.ornt_transform(ras, change)))
+    return np.asarray(orientations.apply_orientation(array, orientations.ornt_transform(_RAS, change)))
+
+
+def oriented(array: NDArray[np.generic], codes: str) -> NDArray[np.generic]:
+    """Turn a canonical array so that its axes run to the sides that three letters name (``LPS``)."""
+    change = orientations.ornt_transform(_RAS, orientations.axcodes2ornt(codes))
+    return np.asarray(orientations.apply_orientation(array, change))
+
+
+def unoriented(array: NDArray[np.generic], codes: str) -> NDArray[np.generic]:
+    """Undo :func:`oriented`."""
+    change = orientations.ornt_transform(orientations.axcodes2ornt(codes), _RAS)
+    return np.asarray(orientations.apply_orientation(array, change))
 
 
 def stored_slices(slices: NDArray[np.integer], stored: Grid) -> NDArray[np.intp]:

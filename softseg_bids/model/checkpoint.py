@@ -18,6 +18,8 @@ from torch import Tensor
 from softseg_bids.image.volume import DataError, written_aside
 from softseg_bids.model.levels import LevelArchitecture, LevelNet
 from softseg_bids.model.network import Architecture, FoldedUNet
+from softseg_bids.model.releases.release import is_release
+from softseg_bids.model.weights import DEFAULT
 
 FORMAT = 1
 ROLES = ("locator", "segmenter")
@@ -62,12 +64,14 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, tuple[Archite
 def load_level_network(path: Path, device: torch.device) -> tuple[LevelArchitecture, LevelNet] | None:
     """Read the network that finds levels, or None if the checkpoint came without one.
 
+    Others' releases have none: with them the packaged checkpoint's looks for levels.
+
     Raises
     ------
     DataError
         As of :func:`load_checkpoint`.
     """
-    entry = _checked(path)["networks"].get(LEVEL_ROLE)
+    entry = _checked(DEFAULT if is_release(path) else path)["networks"].get(LEVEL_ROLE)
     if entry is None:
         return None
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +15,9 @@ from softseg_bids.image.grid import Array, Grid, canonical, cropped, like_stored
 from softseg_bids.image.volume import DataError, Volume
 from softseg_bids.model.checkpoint import load_checkpoint
 from softseg_bids.model.network import Architecture, FoldedUNet, normalise
+from softseg_bids.model.releases.release import Release, is_release, load_release, segment_released
+from softseg_bids.model.sliding import sliding_window_inference
 from softseg_bids.model.weights import DEFAULT
-
-# urllib3, which monai brings along, would open an IPv6 socket while it is imported; nothing here may.
-_ipv6, socket.has_ipv6 = socket.has_ipv6, False
-from monai.inferers import sliding_window_inference  # noqa: E402
-
-socket.has_ipv6 = _ipv6
 
 # The coarse cord may end early where the image is poor; the fine network looks this far beyond.
 BEYOND_MM = 20.0
@@ -40,8 +35,10 @@ class Model(NamedTuple):
     device: torch.device
 
 
-def load_model(path: Path | None = None, device: str = "auto") -> Model:
-    """Load a checkpoint (the packaged one if ``path`` is None) onto a device ("auto", "cpu", "cuda[:n]").
+def load_model(path: Path | None = None, device: str = "auto") -> Model | Release:
+    """Load a checkpoint or another's release onto a device ("auto", "cpu", "cuda[:n]").
+
+    Without ``path`` the packaged one. What a path is, the file itself says (`releases.release`).
 
     Raises
     ------
@@ -49,7 +46,14 @@ def load_model(path: Path | None = None, device: str = "auto") -> Model:
         If the checkpoint cannot be used or the device does not exist.
     """
     place = device_of(device)
-    networks = load_checkpoint(path or DEFAULT, place)
+    if path is not None and is_release(path):
+        return load_release(path, place)
+    return load_own(path or DEFAULT, place)
+
+
+def load_own(path: Path, place: torch.device) -> Model:
+    """Load one of our checkpoints; raises as :func:`load_model`."""
+    networks = load_checkpoint(path, place)
     return Model(networks["locator"], networks["segmenter"], place)
 
 
@@ -69,12 +73,12 @@ def device_of(name: str) -> torch.device:
 
 
 @torch.inference_mode()
-def segment(model: Model, volume: Volume) -> Array:
+def segment(model: Model | Release, volume: Volume) -> Array:
     """Cord fraction of every voxel of an image.
 
     Parameters
     ----------
-    model : Model
+    model : Model or Release
     volume : Volume
         Any contrast, resolution and orientation.
 
@@ -86,13 +90,21 @@ def segment(model: Model, volume: Volume) -> Array:
     """
     turned, grid = canonical(volume.array, volume.grid)
     array = np.ascontiguousarray(turned, dtype=np.float32)
-    line, coarse = locate(model, array, grid)
-    if line is None:
+    if not isinstance(model, Model):
+        device = model.device
+        return segment_released(model, volume, lambda: _cord_points(load_own(DEFAULT, device), array, grid))
+    points_mm = _cord_points(model, array, grid)
+    if points_mm is None:
         return np.zeros(volume.grid.shape, dtype=np.float32)
-    points_mm = coarse.to_world(line.points_mm / coarse.spacing_mm)
     soft, fine = _segment_along(model, array, grid, points_mm)
     native = resample(soft, fine, grid, outside="zero")
     return np.ascontiguousarray(like_stored(np.clip(native, 0, 1), volume.grid), dtype=np.float32)
+
+
+def _cord_points(model: Model, array: Array, grid: Grid) -> NDArray[np.float64] | None:
+    """The cord's centreline in scanner mm as the locator sees it, or None."""
+    line, coarse = locate(model, array, grid)
+    return None if line is None else coarse.to_world(line.points_mm / coarse.spacing_mm)
 
 
 def locate(model: Model, array: Array, grid: Grid) -> tuple[Centreline | None, Grid]:

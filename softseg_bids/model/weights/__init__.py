@@ -9,11 +9,23 @@ from pathlib import Path
 from softseg_bids.image.volume import DataError
 
 DEFAULT = Path(__file__).with_name("default.pt")
+# Files that make up a release in a folder; training logs and pictures beside them do not count.
+IN_FOLDERS = ("plans.json", "dataset.json", "checkpoint_*.pth", "*.ckpt")
 
 
 def digest(path: Path = DEFAULT) -> str:
-    """First 12 hexadecimal digits of the checkpoint's SHA-256: the model's name in every output."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    """First 12 hexadecimal digits of the checkpoint's SHA-256: the model's name in every output.
+
+    Of a folder (a release of others), that of its plans, labels and weights, one after the other.
+    """
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    total = hashlib.sha256()
+    for part in sorted(found for kind in IN_FOLDERS for found in path.rglob(kind)):
+        total.update(part.relative_to(path).as_posix().encode())
+        with part.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:12]
 
 
 def area_uncertainty(path: Path = DEFAULT) -> list[float] | None:

@@ -1,0 +1,1 @@
+"""Weights that others have published, run as their authors run them, on networks written here."""
