@@ -53,6 +53,7 @@ $(READY): pyproject.toml constraints.txt version
 	$(PIP) --no-deps $${index:+--index-url "$$index"} $(TORCH)
 	@echo "Installing the other packages (some minutes) ..."
 	@$(PIP) --editable '.[test]'
+	@$(PIP) --no-deps dynamic-network-architectures  # what tests compare with; it would bring torchvision
 	@touch $@
 
 demo: $(READY)
