@@ -57,7 +57,7 @@ def checkpoint(path: Path | None) -> tuple[Path, str]:
         64 if there is none.
     """
     path = DEFAULT if path is None else path
-    if not path.is_file():
+    if not path.exists():
         raise Stop(
             Exit.USAGE, f"{path}: there is no checkpoint; give one with --model, or install the package again"
         )
