@@ -128,6 +128,66 @@ class DriftPage:
         return all(row["verdict"] == "pass" for row in self.verdicts)
 
 
+class Glance(NamedTuple):
+    """A method's line in the first table of an evaluation.
+
+    Attributes
+    ----------
+    name : str
+    scores : rows
+        Dice, soft Dice, relative volume error, surface distance, 95 % Hausdorff: ``estimate ci_low ci_high``.
+    area_bias, area_error, spread, slope : mapping
+        Likewise.
+    reliability : float or None
+    n_failed : int or None
+        Labelled images without a mask; None of the labels themselves.
+    """
+
+    name: str
+    scores: Rows
+    area_bias: Mapping[str, Any]
+    area_error: Mapping[str, Any]
+    spread: Mapping[str, Any]
+    slope: Mapping[str, Any]
+    reliability: float | None
+    n_failed: int | None
+
+
+@dataclass(frozen=True)
+class EvaluatePage:
+    """What `evaluate.html` shows.
+
+    Attributes
+    ----------
+    dataset : str
+    methods, contrasts : sequence of str
+    region : str
+        Of the areas on the page.
+    n_people, n_images : int
+    glance : sequence of Glance
+    figures : sequence of Plot
+    tests, contrast_rows : rows
+        As the tables ``evaluate_tests`` and ``evaluate_summary``.
+    failures, left_out : rows
+        As the tables ``evaluate_scores`` and ``evaluate_left_out``.
+    notes : sequence of str
+    """
+
+    dataset: str
+    methods: Sequence[str]
+    contrasts: Sequence[str]
+    region: str
+    n_people: int
+    n_images: int
+    glance: Sequence[Glance]
+    figures: Sequence[Plot]
+    tests: Rows
+    contrast_rows: Rows
+    failures: Rows
+    left_out: Rows
+    notes: Sequence[str] = field(default=())
+
+
 def compare_page(page: ComparePage, version: str, path: Path) -> Path:
     """Write the page of a comparison.
 
@@ -157,6 +217,11 @@ def compare_page(page: ComparePage, version: str, path: Path) -> Path:
 def drift_page(page: DriftPage, version: str, path: Path) -> Path:
     """Write the page of a drift; parameters as :func:`compare_page`."""
     return _write("drift.html", page, version, {}, ("basics", "theme", "ready"), path)
+
+
+def evaluate_page(page: EvaluatePage, version: str, path: Path) -> Path:
+    """Write the page of an evaluation; parameters as :func:`compare_page`."""
+    return _write("evaluate.html", page, version, {}, ("basics", "theme", "ready"), path)
 
 
 def _write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -12,11 +13,14 @@ from pathlib import Path
 from softseg_bids.app.cli import answered, prepare
 from softseg_bids.app.identity import version
 from softseg_bids.app.options import Parser, count, device
-from softseg_bids.study.running import model_named
+from softseg_bids.app.outcome import Exit, Stop
+from softseg_bids.study.running import PACKAGED, model_named
 
 PAIRS, SEED = 20, 1
 # 1.4 % of a C2-C3 area, a seventh of what healthy adults differ by.
 TOLERANCE_MM2 = 1.0
+# What the labels themselves are called among methods.
+LABELS = "labels"
 
 
 def compare_parser() -> Parser:
@@ -87,6 +91,38 @@ def drift_parser() -> Parser:
     return result
 
 
+def evaluate_parser() -> Parser:
+    """The parser of ``softseg-evaluate``."""
+    result = _parser(
+        "softseg-evaluate",
+        "How good methods are on a labelled dataset: overlap, volume, surface, area, calibration, spread "
+        "over contrasts with the response to size beside it, and tests between methods.",
+    )
+    result.add_argument("data", type=existing_folder, metavar="DATA", help="the BIDS dataset")
+    result.add_argument(
+        "methods",
+        type=_method,
+        nargs="+",
+        metavar="NAME=PATH",
+        help="a method: its name, and a folder of masks, a checkpoint that is run over DATA, or 'packaged'",
+    )
+    result.add_argument(
+        "--labels", type=existing_folder, metavar="DIR", help="folder of the labels (DATA/derivatives/labels)"
+    )
+    _add_output(result, "softseg-evaluate")
+    result.add_argument(
+        "--contrast-set",
+        "--contrast_set",
+        dest="contrast_set",
+        nargs="+",
+        default=[],
+        metavar="KEY",
+        help="contrasts over which spread is computed (all that have labels, without DWI)",
+    )
+    _add_running(result)
+    return result
+
+
 def compare_entry() -> None:
     """The console script ``softseg-compare``."""
     sys.exit(compare())
@@ -106,6 +142,25 @@ def drift(argv: Sequence[str] | None = None) -> int:
 def drift_entry() -> None:
     """The console script ``softseg-drift``."""
     sys.exit(drift())
+
+
+def evaluate(argv: Sequence[str] | None = None) -> int:
+    """``softseg-evaluate DATA NAME=PATH ...``; an exit code."""
+
+    def call(chosen: Namespace) -> int:
+        names = [name for name, _ in chosen.methods]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise Stop(Exit.USAGE, f"{', '.join(twice)}: names two methods; give each a name of its own")
+        from softseg_bids.study import evaluate as room
+
+        return room.run(chosen)
+
+    return _entered("softseg-evaluate", evaluate_parser, call, argv)
+
+
+def evaluate_entry() -> None:
+    """The console script ``softseg-evaluate``."""
+    sys.exit(evaluate())
 
 
 def _entered(
@@ -154,6 +209,21 @@ def _add_running(parser: Parser) -> None:
     group.add_argument("--nprocs", type=count, metavar="N", help="processes at once")
     group.add_argument("--omp-nthreads", type=count, default=1, metavar="N", help="threads of each process")
     group.add_argument("--mem", metavar="SIZE", help="memory for all processes: 8G")
+
+
+def _method(text: str) -> tuple[str, Path | None]:
+    """An argument that is a method: its name and where its masks or its model lie (None: packaged)."""
+    name, separator, where = text.partition("=")
+    if not separator or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name) or name == LABELS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=PATH with a name of letters, digits and _ . + - (and not {LABELS!r})"
+        )
+    if where == PACKAGED:
+        return name, None
+    path = Path(where).absolute()
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{where}: does not exist; check the path of {name}")
+    return name, path
 
 
 def _positive(text: str) -> float:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from softseg_bids.app.cli import main
+from softseg_bids.app.options import settings_of
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.results import session_tables
+from softseg_bids.app.settings import Settings
 from softseg_bids.bids.sidecars import read_json
 
 PACKAGED = "packaged"
@@ -68,9 +70,20 @@ def run_model(model: Path | None, data: Path, out: Path, chosen: Namespace) -> E
     Stop
         With the app's own code if it could not run; it has told why.
     """
+    arguments = arguments_for(data, out, chosen)
+    arguments += ["--model", str(model)] if model is not None else []
+    sys.stderr.write(f"softseg {' '.join(arguments)}\n")
+    code = Exit(main(arguments))
+    if code not in (Exit.DONE, Exit.SOME_FAILED):
+        raise Stop(code, f"{model or 'the packaged model'}: could not be run over {data}; see above")
+    return code
+
+
+def arguments_for(data: Path, out: Path, chosen: Namespace) -> list[str]:
+    """The app's arguments for a dataset, from options of the same names."""
     arguments = [str(data), str(out), "participant", "--omp-nthreads", str(chosen.omp_nthreads)]
     arguments += ["--device", chosen.device]
-    for option, value in (("--model", model), ("--nprocs", chosen.nprocs), ("--mem", chosen.mem)):
+    for option, value in (("--nprocs", chosen.nprocs), ("--mem", chosen.mem)):
         arguments += [option, str(value)] if value is not None else []
     for option, values in (
         ("--participant-label", chosen.participants),
@@ -78,11 +91,12 @@ def run_model(model: Path | None, data: Path, out: Path, chosen: Namespace) -> E
         ("--derivatives", chosen.derivatives),
     ):
         arguments += [option, *values] if values else []
-    sys.stderr.write(f"softseg {' '.join(arguments)}\n")
-    code = Exit(main(arguments))
-    if code not in (Exit.DONE, Exit.SOME_FAILED):
-        raise Stop(code, f"{model or 'the packaged model'}: could not be run over {data}; see above")
-    return code
+    return arguments
+
+
+def settings_for(data: Path, out: Path, chosen: Namespace) -> Settings:
+    """The app's settings for a dataset, from options of the same names."""
+    return settings_of(arguments_for(data, out, chosen))
 
 
 def model_named(text: str) -> Path | None:
