@@ -14,7 +14,8 @@ from softseg_bids.core.cord import Centreline, keep_cord, trace
 from softseg_bids.image.grid import Array, Grid, canonical, cropped, like_stored, resample, respaced
 from softseg_bids.image.volume import DataError, Volume
 from softseg_bids.model.checkpoint import load_checkpoint
-from softseg_bids.model.network import Architecture, FoldedUNet, normalise
+from softseg_bids.model.network import Architecture, normalise
+from softseg_bids.model.refine import Network
 from softseg_bids.model.releases.release import Release, is_release, load_release, segment_released
 from softseg_bids.model.sliding import sliding_window_inference
 from softseg_bids.model.weights import DEFAULT
@@ -30,8 +31,8 @@ DRIFT_MM = 6.0
 class Model(NamedTuple):
     """Both networks of a checkpoint, on a device."""
 
-    locator: tuple[Architecture, FoldedUNet]
-    segmenter: tuple[Architecture, FoldedUNet]
+    locator: tuple[Architecture, Network]
+    segmenter: tuple[Architecture, Network]
     device: torch.device
 
 

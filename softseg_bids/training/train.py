@@ -81,9 +81,9 @@ def main(argv: list[str] | None = None) -> int:
             print(line, flush=True)
             print(line, file=log, flush=True)
             losses.clear()
-            _save_weights(folder / "weights.pt", step, architecture, average)
+            save_weights(folder / "weights.pt", step, architecture, average.module)
     print("end\t" + _scores(average, validation), flush=True)
-    _save_weights(folder / "weights.pt", step, architecture, average)
+    save_weights(folder / "weights.pt", step, architecture, average.module)
     log.close()
     return 0
 
@@ -207,10 +207,9 @@ def _save_state(
     )
 
 
-def _save_weights(
-    path: Path, step: int, architecture: Architecture, average: torch.optim.swa_utils.AveragedModel
-) -> None:
-    _save(path, {"step": step, "architecture": architecture._asdict(), "state": average.module.state_dict()})
+def save_weights(path: Path, step: int, architecture: Architecture, network: nn.Module) -> None:
+    """Write what :mod:`softseg_bids.training.pack` reads: the steps, the architecture and the weights."""
+    _save(path, {"step": step, "architecture": architecture._asdict(), "state": network.state_dict()})
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:
