@@ -115,7 +115,7 @@ def scatters(panels: Sequence[Scatter], x_label: str, y_label: str) -> bytes:
     return _svg(figure)
 
 
-def violins(groups: Mapping[str, Floats], label: str) -> bytes:
+def violins(groups: Mapping[str, Floats], label: str, reference: str = "") -> bytes:
     """A violin a group with its points and median; groups of under four values are points only.
 
     Parameters
@@ -123,16 +123,19 @@ def violins(groups: Mapping[str, Floats], label: str) -> bytes:
     groups : mapping of str to ndarray, shape (n,)
         NaN is left out.
     label : str
+    reference : str, optional
+        A group that is no method: grey, so that methods keep their colours.
     """
+    methods = [name for name in groups if name != reference]
     figure = Figure(
         figsize=(max(3.4, 1.15 * len(groups) + 1.2), 3.4), facecolor="white", layout="constrained"
     )
     axes = figure.add_subplot()
     rng = np.random.default_rng(0)  # of the points' places only
-    for place, values in enumerate(groups.values()):
+    for place, (name, values) in enumerate(groups.items()):
         known = np.asarray(values, dtype=float)
         known = known[np.isfinite(known)]
-        shade = method_colour(place)
+        shade = MUTED if name == reference else method_colour(methods.index(name))
         if len(known) >= FEWEST_FOR_DENSITY and np.ptp(known) > 0:
             body = axes.violinplot(known, [place], widths=0.8, showextrema=False)["bodies"][0]  # type: ignore[index]
             body.set(facecolor=shade, alpha=0.3, edgecolor="none")

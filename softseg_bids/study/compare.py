@@ -249,7 +249,7 @@ def _compare_csv(image: Ours, areas: Sequence[sct.CsvArea]) -> Compared:
                     "in_statistics": enough(area.region, coverage), "other_file": str(area.table),
                 }
             )  # fmt: skip
-    if not rows and image.status == MEASURED:
+    if not rows and not failures:
         theirs = ", ".join(sorted({area.region or "?" for area in areas}))
         there = ", ".join(str(name) for name in ours) or "none"
         reason = f"no region in common: its tables have {theirs}, ours {there} (give disc labels to the app)"

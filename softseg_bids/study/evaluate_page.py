@@ -133,7 +133,7 @@ def _plots(
         groups = {name: _values(part, name, "sd_mm2") for name in (TRUTH, *names)}
         made.append(
             Plot(
-                plots.violins(groups, "SD over contrasts (mm²)"),
+                plots.violins(groups, "SD over contrasts (mm²)", TRUTH),
                 "SD of area over contrasts by method",
                 f"SD of area over {', '.join(contrasts)} of each person, {region}. A method that always says "
                 "the same has none: look at the slope beside it.",

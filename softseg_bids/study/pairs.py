@@ -86,7 +86,8 @@ def draw_pairs(candidates: Sequence[Candidate], root: Path | None, most: int, se
     """
     if root is None:
         return Pairs([], ["the images were not found: name the dataset by --bids to get the blinded figures"])
-    worst = sorted(candidates, key=lambda each: (each.dice, each.image.key))[:most]
+    differ = [each for each in candidates if each.dice < 1.0]
+    worst = sorted(differ, key=lambda each: (each.dice, each.image.key))[:most]
     rng = np.random.default_rng(seed)
     shown: list[Pair] = []
     notes: list[str] = []
