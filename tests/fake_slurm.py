@@ -44,7 +44,8 @@ refuse() { echo "sbatch: error: $1" >&2; exit 1; }
 cp "$script" "$state/$number.script"  # SLURM runs its copy
 printf '%s\n' "$asked" > "$state/$number.asked"
 printf '%s\n' "$name" > "$state/$number.name"
-echo PENDING > "$state/$number.state"
+now() { echo "$1" > "$state/$number.now"; mv "$state/$number.now" "$state/$number.state"; }  # whole
+now PENDING
 directive() { sed -n "s/^#SBATCH --$1=//p" "$script" | tail -1; }
 cpus=$(directive cpus-per-task) memory=$(directive mem)
 [ -z "$cpus" ] || export SLURM_CPUS_PER_TASK=$cpus
@@ -52,7 +53,7 @@ case $memory in *G) export SLURM_MEM_PER_NODE=$(( ${memory%G} * 1024 ));; esac
 (
   while [ -n "$after" ] && [[ $(cat "$state/$after.state") =~ PENDING|RUNNING ]]; do sleep 0.1; done
   exec 8>"$state/slot$(( number % 2 ))"; flock 8
-  echo RUNNING > "$state/$number.state"
+  now RUNNING
   export SLURM_JOB_ID=$number
   worst=0
   for task in $(seq "${array:-1}"); do
@@ -62,7 +63,7 @@ case $memory in *G) export SLURM_MEM_PER_NODE=$(( ${memory%G} * 1024 ));; esac
   done
   echo "$worst" > "$state/$number.code"
   ended=COMPLETED; [ "$worst" = 0 ] || ended=FAILED
-  echo "$ended" > "$state/$number.state"
+  now "$ended"
 ) < /dev/null > /dev/null 2>&1 &
 if [ -n "$parsable" ]; then echo "$number"; else echo "Submitted batch job $number"; fi
 """

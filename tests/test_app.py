@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,11 +15,13 @@ import numpy as np
 import pytest
 from conftest import CORD, RADIUS_MM, MakeDataset, centred_grid, cylinder, write_image
 
+from softseg_bids.app import under_way
 from softseg_bids.image.grid import Grid, canonical
 
 AREA = np.pi * RADIUS_MM**2
 TILT = (0.1, 0.3, 1.0)
 DISCS = {3: (0.0, 8.0, 15.0), 4: (0.0, 6.0, 1.0), 5: (0.0, 4.0, -13.0)}
+T1W = "sub-01/anat/sub-01_T1w.nii.gz"
 T2W = "sub-01/anat/sub-01_T2w.nii.gz"
 SESSION = "sub-01/anat/sub-01_label-SC_desc-session_morph.tsv"
 Softseg = Callable[..., int]
@@ -75,10 +76,10 @@ def test_a_second_run_computes_nothing(
     bids: MakeDataset, softseg: Softseg, network: list[object], tmp_path: Path
 ) -> None:
     bids.image(T2W)
-    out = tmp_path / "out"
-    assert softseg(bids.root, out, "participant") == 0
+    out, work = tmp_path / "out", tmp_path / "work"
+    assert softseg(bids.root, out, "participant", "-w", work) == 0
     [first] = out.glob("logs/*/nipype.log")
-    assert softseg(bids.root, out, "participant") == 0
+    assert softseg(bids.root, out, "participant", "-w", work) == 0
     [second] = set(out.glob("logs/*/nipype.log")) - {first}
     executed = [line for line in second.read_text().splitlines() if "Executing" in line]
     assert len(executed) == 1 and "page" in executed[0]
@@ -89,12 +90,12 @@ def test_what_was_removed_is_made_again(
     bids: MakeDataset, softseg: Softseg, network: list[object], tmp_path: Path
 ) -> None:
     bids.image(T2W)
-    out = tmp_path / "out"
-    softseg(bids.root, out, "participant")
+    out, work = tmp_path / "out", tmp_path / "work"
+    softseg(bids.root, out, "participant", "-w", work)
     removed = [product(out, "_mask"), out / SESSION, out / "sub-01/figures/sub-01_desc-T2wMontage_qc.png"]
     for path in removed:
         path.unlink()
-    assert softseg(bids.root, out, "participant") == 0
+    assert softseg(bids.root, out, "participant", "-w", work) == 0
     assert all(path.exists() for path in removed)
     assert len(network) == 1
 
@@ -104,16 +105,69 @@ def test_the_network_is_not_asked_again_without_a_work_folder(
 ) -> None:
     bids.image(T2W, axis=TILT)
     out = tmp_path / "out"
-    assert softseg(bids.root, out, "participant", "--clean-workdir") == 0
+    assert softseg(bids.root, out, "participant") == 0
     before = (out / SESSION).read_bytes()
-    assert not list((out / ".softseg-work").glob("*/scans/*"))
+    assert not (out / ".softseg-work").exists()
     assert softseg(bids.root, out, "participant") == 0
     assert len(network) == 1
     assert (out / SESSION).read_bytes() == before
     bids.image(T2W, axis=(0, 0, 1))
-    shutil.rmtree(out / ".softseg-work")
     assert softseg(bids.root, out, "participant") == 0
     assert len(network) == 2
+
+
+class TestIntermediateFiles:
+    """They go after success, but not those of a failed run, nor from a folder that the user named."""
+
+    def test_those_of_a_failed_run_stay(self, bids: MakeDataset, softseg: Softseg, tmp_path: Path) -> None:
+        bids.image(T2W)
+        (bids.root / T1W).write_bytes(b"no image")
+        out = tmp_path / "out"
+        assert softseg(bids.root, out, "participant") == 1
+        assert len(list((out / ".softseg-work").glob("*/scans/sub_01_T2w/save/record.json"))) == 1
+        bids.image(T1W)
+        assert softseg(bids.root, out, "participant") == 0
+        assert not (out / ".softseg-work").exists()
+
+    def test_a_folder_of_the_users_stays(self, bids: MakeDataset, softseg: Softseg, tmp_path: Path) -> None:
+        bids.image(T2W)
+        out, work = tmp_path / "out", tmp_path / "work"
+        assert softseg(bids.root, out, "participant", "-w", work) == 0
+        [record] = work.glob("*/scans/*/save/record.json")
+        written = record.stat().st_mtime_ns
+        assert softseg(bids.root, out, "participant", "-w", work) == 0
+        assert record.stat().st_mtime_ns == written  # nothing was done again
+        assert softseg(bids.root, out, "participant", "-w", work, "--clean-workdir") == 0
+        assert work.is_dir() and not list(work.iterdir())
+
+    def test_other_peoples_files_stay(self, bids: MakeDataset, softseg: Softseg, tmp_path: Path) -> None:
+        bids.image(T2W)
+        out = tmp_path / "out"
+        (out / ".softseg-work" / "softseg-0.0.1" / "scans").mkdir(parents=True)
+        (out / ".softseg-work" / "softseg-0.0.1" / "claims").touch()
+        assert softseg(bids.root, out, "participant") == 0
+        assert [path.name for path in (out / ".softseg-work").iterdir()] == ["softseg-0.0.1"]
+
+    def test_pages_alone(self, bids: MakeDataset, softseg: Softseg, tmp_path: Path) -> None:
+        bids.image(T2W)
+        out = tmp_path / "out"
+        assert softseg(bids.root, out, "participant") == 0
+        assert softseg(bids.root, out, "participant", "--reports-only") == 0
+        assert not (out / ".softseg-work").exists()
+
+    def test_ctrl_c_while_they_are_removed(
+        self, bids: MakeDataset, softseg: Softseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The run has ended by then, and its manifest is written."""
+
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        bids.image(T2W)
+        out = tmp_path / "out"
+        monkeypatch.setattr(under_way.shutil, "rmtree", interrupted)
+        assert softseg(bids.root, out, "participant") == 0
+        assert manifest_of(out)["exit_code"] == 0
 
 
 class TestCorrections:
@@ -156,7 +210,6 @@ class TestCorrections:
         np.testing.assert_array_equal(nib.load(product(out, "Model_probseg")).get_fdata(), model)
         [cord] = [row for row in rows_of(out / SESSION) if row["region"] == "cord"]
         assert cord["edited"] == "3"
-        shutil.rmtree(out / ".softseg-work")
         assert softseg(bids.root, out, "participant") == 0
         np.testing.assert_allclose(areas(out), before, rtol=1e-6)
         assert not product(out, "Model_probseg").exists()

@@ -84,7 +84,8 @@ class TestOptions:
         assert wrong[-1] in capsys.readouterr().err
 
     def test_notrack_does_nothing(self) -> None:
-        assert self.parse("--notrack") == self.parse()
+        mem = ("--mem", "1G")  # else what is free at that moment
+        assert self.parse("--notrack", *mem) == self.parse(*mem)
 
 
 class TestExitCodes:

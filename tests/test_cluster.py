@@ -101,7 +101,7 @@ def test_slurm_runs_every_step_as_a_job(
     memory = int(network.split("--mem=")[1].split("M")[0])
     assert memory >= 1024 * 0.5 and "--cpus-per-task=" in network and "--time=5" in network
     assert len(list(manifest.parent.glob("slurm-*.out"))) == len(asked)
-    assert not [path for path in work.rglob("*") if path.is_file() and path.name != "claims"]
+    assert not list(work.iterdir())
 
 
 @pytest.mark.timeout(1200)
@@ -243,7 +243,7 @@ def test_many_runs_at_once_into_one_out(
     barrier = context.Barrier(len(PEOPLE), timeout=300)
     runs = []
     for label in PEOPLE:
-        arguments = (bids.root, out, "participant", "--participant-label", label, "--clean-workdir")
+        arguments = (bids.root, out, "participant", "--participant-label", label)
         runs.append(context.Process(target=_take_part, args=(softseg, arguments, barrier)))
     for run in runs:
         run.start()
@@ -260,7 +260,7 @@ def test_many_runs_at_once_into_one_out(
     assert {path.stem for path in out.glob("sub-*.html")} == {f"sub-{label}" for label in PEOPLE}
     # Nothing half-written is left, and no intermediate files.
     assert not [path for path in out.rglob(".*.*") if path.is_file() and path.name != ".bidsignore"]
-    assert not list((out / ".softseg-work").glob("*/scans/*/"))
+    assert not (out / ".softseg-work").exists()
     assert softseg(bids.root, out, "group") == 0
     rows = list(csv.DictReader((out / "group_csa.tsv").open(), delimiter="\t"))
     assert {row["participant_id"] for row in rows if row["region"] == "cord"} == {

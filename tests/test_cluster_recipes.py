@@ -17,6 +17,7 @@ from softseg_bids.app.options import settings_of
 ROOT = Path(__file__).parents[1]
 RECIPES = (ROOT / "docs" / "clusters.md").read_text()
 PEOPLE = ("sub-01", "sub-02", "sub-x3")
+pytestmark = pytest.mark.timeout(1200)
 
 # Notes how it was called; fails for one participant, as a broken image would make it.
 RECORDER = """#!/bin/bash
@@ -53,12 +54,12 @@ def calls(log: Path) -> list[list[str]]:
 def test_array(tmp_path: Path, machine: dict[str, str]) -> None:
     (tmp_path / "softseg.sbatch").write_text(block("bash", "#SBATCH"))
     submission = block("bash", "--parsable").replace("export BIDS=", "# export BIDS=")
-    subprocess.run(["bash", "-euc", submission], cwd=tmp_path, env=machine, check=True, timeout=60)
+    subprocess.run(["bash", "-euc", submission], cwd=tmp_path, env=machine, check=True, timeout=600)
     slurm = tmp_path / "slurm" / "state"
     batch = Slurm.__new__(Slurm)
     batch.state = slurm
-    assert batch.wait("1", 60) == "FAILED"  # one task of three
-    assert batch.wait("2", 60) == "COMPLETED"  # and the group all the same
+    assert batch.wait("1", 600) == "FAILED"  # one task of three
+    assert batch.wait("2", 600) == "COMPLETED"  # and the group all the same
     *tasks, group = calls(tmp_path / "apptainer.log")
     labels = []
     for task in tasks:
@@ -74,7 +75,7 @@ def test_array(tmp_path: Path, machine: dict[str, str]) -> None:
 def test_xargs(tmp_path: Path, machine: dict[str, str]) -> None:
     said = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block("bash", "xargs")],
-        cwd=tmp_path, env=machine, check=True, timeout=60, capture_output=True, text=True,
+        cwd=tmp_path, env=machine, check=True, timeout=600, capture_output=True, text=True,
     )  # fmt: skip
     assert "some participants failed" in said.stderr
     settings = [settings_of(call) for call in calls(tmp_path / "softseg.log")]

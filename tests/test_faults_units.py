@@ -20,7 +20,7 @@ import pytest
 from conftest import CORD, MakeDataset, centred_grid, cylinder, write_image
 
 from softseg_bids.app import steps
-from softseg_bids.app.claims import CLAIMS, claimed
+from softseg_bids.app.claims import CLAIMS, claimed, forget
 from softseg_bids.app.failures import KILLED, STARVED, explain, unwritable_error
 from softseg_bids.app.interruption import interruptible
 from softseg_bids.app.jobs import stamp
@@ -281,6 +281,50 @@ class TestClaims:
         other.wait()
         with claimed(tmp_path, ["01"]):
             assert (tmp_path / CLAIMS).stat().st_mode & 0o777 == 0o600
+
+    def test_the_last_run_removes_the_folder(self, tmp_path: Path) -> None:
+        work = tmp_path / ".softseg-work" / "softseg-1"
+        with claimed(work, ["01"]):
+            (work / "scans" / "sub_01").mkdir(parents=True)
+            other = subprocess.Popen(
+                [sys.executable, "-c", HOLD.replace('"01"', '"02"'), work, "600"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert other.stdout is not None and other.stdout.readline() == "held\n"
+        forget(work)
+        assert (work / CLAIMS).exists() and (work / "scans" / "sub_01").exists()  # the other one's
+        other.kill()
+        other.wait()
+        (work / "scans" / "failed").mkdir()
+        (work / "scans" / "failed" / "a").touch()
+        forget(work)
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == [work / "scans" / "failed" / "a"]
+        (work / "scans" / "failed" / "a").unlink()
+        (work / CLAIMS).touch()
+        forget(work)
+        assert list(tmp_path.iterdir()) == []
+        forget(work)  # nothing to do
+
+    def test_whoever_waited_for_the_last_run_claims_anew(self, tmp_path: Path) -> None:
+        """The file that it waited on was removed: another run would claim the next one."""
+        work = tmp_path / ".softseg-work" / "softseg-1"
+        with claimed(work, ["01"]):
+            other = subprocess.Popen(
+                [sys.executable, "-c", HOLD, work, "600"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            assert other.stdout is not None and "waiting for it to end" in other.stdout.readline()
+            (work / CLAIMS).unlink()
+            work.rmdir()
+        assert other.stdout.readline() == "held\n"
+        assert (work / CLAIMS).exists()
+        with (work / CLAIMS).open("r+b") as file, pytest.raises(BlockingIOError):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        other.kill()
+        other.wait()
 
     def test_a_file_system_without_locks_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

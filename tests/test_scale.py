@@ -67,8 +67,8 @@ def test_intermediate_files_are_few_and_go(tmp_path: Path, softseg: Callable[...
     out, work = tmp_path / "out", tmp_path / "work"
     assert softseg(tmp_path / "bids", out, "participant", "-w", work) == 0
     assert 0 < size_mb(work) / images < 20
-    assert softseg(tmp_path / "bids", out, "participant", "-w", work, "--clean-workdir") == 0
-    assert size_mb(work) == 0
+    assert softseg(tmp_path / "bids", out, "participant") == 0
+    assert size_mb(out / ".softseg-work") == 0
     assert len(list((out / "sub-aesite01").rglob("*_probseg.nii.gz"))) == images
 
 
@@ -77,11 +77,13 @@ class TestSection:
 
     def test_an_image_costs_what_more_images_cost_more(self) -> None:
         runs = [
-            Run(16, 112, Cost(99, 60, 200), 0.2, 0.0),
-            Run(267, 1869, Cost(999, 60 + 0.5 * (1869 - 112), 210), 0.3, 0.0),
+            Run(16, 112, Cost(99, 60, 200), 0.2, 0.0, Cost(50, 30, 200)),
+            Run(
+                267, 1869, Cost(999, 60 + 0.5 * (1869 - 112), 210), 0.3, 0.0, Cost(500, 30 + 0.25 * 1757, 200)
+            ),
         ]
         text = "\n".join(section(1869, Cost(4, 3.24, 180), runs, Cost(9, 8, 300), "16 of 16 ended well"))
-        assert "| 0.50 s | 1 s |" in text and "| 3.2 s, 180 MiB | 5 s |" in text
+        assert "| 0.50 s | 1 s |" in text and "| 0.25 s | |" in text and "| 3.2 s, 180 MiB | 5 s |" in text
         assert "| 210 MiB | flat |" in text and "16 of 16" in text
 
     def test_the_rest_of_the_page_stays(self) -> None:

@@ -19,8 +19,9 @@ import torch
 from conftest import MakeDataset
 
 from softseg_bids.app import cli
-from softseg_bids.app.cli import check_own, prepare
+from softseg_bids.app.cli import prepare
 from softseg_bids.app.outcome import Exit, Stop
+from softseg_bids.app.work_folder import check_own
 from softseg_bids.image.volume import DataError
 from softseg_bids.model.checkpoint import load_checkpoint
 from softseg_bids.pages.report import Correction, Exclusion, ImageCard, RegionCell, SessionBlock, SubjectPage
@@ -247,8 +248,10 @@ class TestTheWorkFolder:
         self, bids: MakeDataset, softseg: Softseg, tmp_path: Path
     ) -> None:
         bids.image(T2W)
-        assert softseg(bids.root, tmp_path / "out", "participant") == 0
-        assert (tmp_path / "out" / ".softseg-work").stat().st_mode & 0o077 == 0
+        work = tmp_path / "w"
+        assert softseg(bids.root, tmp_path / "out", "participant", "-w", work) == 0
+        [folder] = work.iterdir()
+        assert folder.stat().st_mode & 0o077 == 0 and (folder / "claims").stat().st_mode & 0o077 == 0
 
 
 def test_the_unexpected_is_one_line(

@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from softseg_bids.app import work_folder
 from softseg_bids.app.environment import limit_threads, use_private_folder
 from softseg_bids.app.failures import unwritable
 from softseg_bids.app.options import settings_of, single_parser
@@ -139,37 +140,9 @@ def prepare(out: Path, threads: int, work: Path | None = None) -> None:
     """
     check_writable(out)
     if work is not None:
-        try:
-            work.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            work.mkdir(mode=0o700, exist_ok=True)
-            check_own(work)
-        except OSError as error:
-            raise Stop(
-                Exit.OUTPUT_UNWRITABLE, f"{work}: cannot be made ({error.strerror}); choose another with -w"
-            ) from error
+        work_folder.make(work)
     use_private_folder(out / PRIVATE)
     limit_threads(threads)
-
-
-def check_own(work: Path) -> None:
-    """See that only this user can write the intermediate files: reading them can execute what they hold.
-
-    Raises
-    ------
-    Stop
-        73 if the folder belongs to somebody else.
-    """
-    with tempfile.TemporaryFile(dir=work) as probe:
-        # Not the process's own number: some network file systems show every file as somebody else's.
-        own = os.fstat(probe.fileno()).st_uid
-    status = work.stat()
-    if status.st_uid != own:
-        raise Stop(
-            Exit.OUTPUT_UNWRITABLE, f"{work}: belongs to another user; remove it, or choose another with -w"
-        )
-    if status.st_mode & 0o077:
-        with contextlib.suppress(OSError):
-            work.chmod(0o700)
 
 
 def check_writable(out: Path) -> None:

@@ -46,6 +46,7 @@ def settings_of(argv: Sequence[str]) -> Settings:
     chosen = vars(arguments)
     out = chosen["out"] = arguments.out.absolute()
     chosen["bids"] = arguments.bids.absolute()
+    chosen["clean_work"] = arguments.clean_work or arguments.work is None
     chosen["work"] = (arguments.work or out / PRIVATE).absolute() / f"softseg-{version()}-{code_digest()}"
     chosen["nprocs"] = granted_processes(arguments.nprocs)
     chosen["omp_nthreads"] = arguments.omp_nthreads or min(MOST_THREADS, max(1, chosen["nprocs"] // 2))
@@ -292,7 +293,8 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         dest="work",
         type=Path,
         metavar="DIR",
-        help=f"folder of intermediate files (OUTPUT_DIR/{PRIVATE})",
+        help="folder of intermediate files, which are kept for later runs "
+        f"(OUTPUT_DIR/{PRIVATE}, removed after a run without failures)",
     )
     group.add_argument(
         "--nprocs",
@@ -332,7 +334,7 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         "--clean_workdir",
         dest="clean_work",
         action="store_true",
-        help="remove intermediate files after a run without failures",
+        help="remove intermediate files from DIR of -w, too, after a run without failures",
     )
     group.add_argument(
         "--stop-on-first-crash",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from softseg_bids.app import identity, workflow
-from softseg_bids.app.batch import remove_scripts
 from softseg_bids.app.engine import engine_of, run_pass
 from softseg_bids.app.identity import checkpoint, version
 from softseg_bids.app.jobs import ScanJob, SessionJob
@@ -56,12 +54,9 @@ def run(settings: Settings, dataset: Dataset, argv: Sequence[str]) -> Exit:
         passes = under_way.passes
         scans = _run_scans(jobs, model, settings, logs, passes)
         manifest.inputs = entries(dataset, jobs, scans, settings)
-        sessions = _run_sessions(dataset, jobs, scans, manifest, settings, logs, passes)
-        pages = _run_pages(dataset.participants, settings, logs, passes)
-    code = manifest.exit_code()
-    if settings.clean_work and code == Exit.DONE:
-        _clean(settings, scans=scans, sessions=sessions, pages=pages)
-    return code
+        _run_sessions(dataset, jobs, scans, manifest, settings, logs, passes)
+        _run_pages(dataset.participants, settings, logs, passes)
+    return manifest.exit_code()
 
 
 def reports(settings: Settings, argv: Sequence[str]) -> Exit:
@@ -259,14 +254,6 @@ def _session_job(
         dataset.session_row(participant, session),
         missing,
     )
-
-
-def _clean(settings: Settings, **passes: Progress) -> None:
-    """Remove the folders of this run's units only: other runs may be using the same work folder."""
-    for name, progress in passes.items():
-        for unit in progress.units:
-            shutil.rmtree(settings.work / name / unit, ignore_errors=True)
-        remove_scripts(settings.work / name, progress.units.keys())
 
 
 def _unit(key: str) -> str:

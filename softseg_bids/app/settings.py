@@ -50,6 +50,8 @@ class Settings:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     work : Path
         Folder of intermediate files.
+    clean_work : bool
+        Whether they go after a run without failures.
     nprocs, omp_nthreads : int
         Processes at once, and threads of each.
     mem_gb : float

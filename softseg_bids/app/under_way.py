@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from softseg_bids.app.claims import claimed
+from softseg_bids.app.batch import remove_scripts
+from softseg_bids.app.claims import claimed, forget
 from softseg_bids.app.engine import configure
 from softseg_bids.app.failures import unwritable_error
 from softseg_bids.app.interruption import interruptible
 from softseg_bids.app.jobs import ScanJob
 from softseg_bids.app.manifest import Entry, Manifest, new_run_folder, summary
+from softseg_bids.app.outcome import Exit
 from softseg_bids.app.progress import Progress, Unit, failures
 from softseg_bids.app.records import read_record
 from softseg_bids.app.settings import Settings
@@ -32,6 +36,7 @@ class Run:
     jobs: dict[str, ScanJob] = field(default_factory=dict)
     passes: dict[str, Progress] = field(default_factory=dict)
     logs: Path = Path()
+    ended: bool = False
 
     def begin(self) -> Path:
         """Make the folder of logs, with a manifest that says what is to be done.
@@ -52,19 +57,26 @@ class Run:
 
     @contextmanager
     def guarded(self, participants: Sequence[str]) -> Iterator[None]:
-        """See that the block has its participants for itself and that its end, whatever it is, is told."""
+        """See that the block has its participants for itself and that its end, whatever it is, is told.
+
+        After a good end the intermediate files go, if settings say so, while no other run can be using them.
+        """
         with interruptible(lambda: self._end(interrupted=True)):
             try:
                 with claimed(self.settings.work, participants):
                     _remove_abandoned(self.settings.out, participants)
                     yield
+                    self._end()
+                    self._clean()
+                if self._is_to_clean():
+                    forget(self.settings.work)
             except KeyboardInterrupt:
-                self._end(interrupted=True)
-                raise
+                if not self.ended:  # else only the cleaning was cut short
+                    self._end(interrupted=True)
+                    raise
             except Exception:
                 self._end()
                 raise
-            self._end()
 
     def _record(self) -> None:
         if self.dataset is not None:
@@ -76,7 +88,21 @@ class Run:
         units = [unit for done in self.passes.values() for unit in done.units.values()]
         self.manifest.unwritable = any(unit.kind == "output" for unit in units)
 
+    def _is_to_clean(self) -> bool:
+        return self.settings.clean_work and self.manifest.exit_code() == Exit.DONE
+
+    def _clean(self) -> None:
+        """Remove the files of this run's units only: other runs may be using the same work folder."""
+        if self._is_to_clean():
+            for name, progress in self.passes.items():
+                for unit in progress.units:
+                    shutil.rmtree(self.settings.work / name / unit, ignore_errors=True)
+                with contextlib.suppress(OSError):  # what stays does no harm
+                    remove_scripts(self.settings.work / name, progress.units.keys())
+
     def _end(self, interrupted: bool = False) -> None:
+        if self.ended:
+            return
         self.manifest.interrupted = interrupted
         self._record()
         try:
@@ -86,6 +112,7 @@ class Run:
         for line in [line for done in self.passes.values() for line in failures(done.units.values())]:
             say(line)
         say(f"{summary(self.manifest.inputs) or 'pages written'}; {told}")
+        self.ended = True
 
 
 def entries(dataset: Dataset, jobs: dict[str, ScanJob], scans: Progress, settings: Settings) -> list[Entry]:
