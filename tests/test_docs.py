@@ -6,16 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from softseg_bids.app.options import parser, single_parser
+from softseg_bids.app.options import Parser, parser, single_parser
 from softseg_bids.app.outcome import Exit
 from softseg_bids.bids.columns import COLUMNS
 from softseg_bids.bids.products import PRODUCTS
 from softseg_bids.core import quality
+from softseg_bids.study.doors import compare_parser, drift_parser, evaluate_parser
+from softseg_bids.study.tables import COLUMNS as STUDY_TABLES
+from softseg_bids.study.tables import DESCRIBED
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -27,7 +31,8 @@ def text_of(page: str) -> str:
 
 
 def options() -> set[str]:
-    actions = [*parser()._actions, *single_parser()._actions]
+    parsers = (parser, single_parser, compare_parser, drift_parser, evaluate_parser)
+    actions = [action for make in parsers for action in make()._actions]
     return {option for action in actions for option in action.option_strings}
 
 
@@ -48,6 +53,27 @@ def test_options_exist(page: Path) -> None:
         "--bind", "--array", "--cpus-per-task", "--processing-level", "--write",
     }  # fmt: skip
     assert named - others <= options()
+
+
+@pytest.mark.parametrize(
+    ("page", "make"),
+    [("compare.md", compare_parser), ("drift.md", drift_parser), ("evaluate.md", evaluate_parser)],
+)
+def test_every_option_of_the_judging_commands_is_explained(page: str, make: Callable[[], Parser]) -> None:
+    text = text_of(page)
+    for action in make()._actions:
+        names = [name for name in action.option_strings if name.startswith("--") and "_" not in name]
+        for name in set(names) - {"--help", "--version"}:
+            assert f"`{name}" in text, name
+    assert "Not validated in patients" in text
+
+
+def test_every_column_of_the_judging_tables_is_described() -> None:
+    described = {**COLUMNS, **DESCRIBED}
+    names = {name for columns in STUDY_TABLES.values() for name in columns}
+    assert names <= set(described)
+    pages = "".join(text_of(page) for page in ("compare.md", "drift.md", "evaluate.md"))
+    assert all(f"`{table}.tsv`" in pages for table in STUDY_TABLES)
 
 
 def test_every_flag_of_a_slice_is_explained() -> None:
