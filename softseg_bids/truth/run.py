@@ -1,0 +1,271 @@
+"""All sessions of a dataset: masks found, averaged, written, and told on a page."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softseg_bids.app.identity import version
+from softseg_bids.app.outcome import Exit, Stop
+from softseg_bids.app.session_steps import canonical_grid
+from softseg_bids.app.steps import same_place
+from softseg_bids.bids import derivatives
+from softseg_bids.bids.dataset import Scan, Selection
+from softseg_bids.bids.discover import discover
+from softseg_bids.image.grid import canonical, like_stored, stored_slices
+from softseg_bids.image.volume import DataError, read_grid, read_mask
+from softseg_bids.pages.truth import ContrastBlock, SessionPart, TruthPage, truth_page
+from softseg_bids.truth.cli import PROGRAM, TRUST
+from softseg_bids.truth.figures import draw, offsets
+from softseg_bids.truth.session import Given, Settings, Truth, soft_truth
+
+LABELS = "labels"
+TABLE = "group_softgt.tsv"
+DICTIONARY: dict[str, dict[str, Any]] = {
+    "mask": {"Description": "The mask that was used"},
+    "status": {
+        "Description": "What became of it",
+        "Levels": {
+            "written": "a soft truth was written",
+            "outlying": "lies elsewhere than the session's centreline: neither averaged nor written",
+            "no_overlap": "shares no slice with another contrast: neither averaged nor written",
+            "none": "no slice was left",
+            "failed": "the session could not be averaged",
+        },
+    },
+    "n_labelled": {"Description": "Slices with a soft truth"},
+    "n_dropped": {"Description": "Slices of the mask left out: partial at an end, or cut by the border"},
+    "n_rejected": {"Description": "Slices of the mask too far from the session's centreline"},
+    "largest_distance_mm": {
+        "Description": "Largest distance of a used slice's centre from it",
+        "Units": "mm",
+    },
+    "fewest_contrasts": {"Description": "Smallest number of contrasts averaged in a labelled slice"},
+    "most_contrasts": {"Description": "Largest number of contrasts averaged in a labelled slice"},
+    "area_mask_mm2": {"Description": "Mean in-plane area of the mask in labelled slices", "Units": "mm^2"},
+    "area_soft_mm2": {"Description": "Mean in-plane area of the soft truth there", "Units": "mm^2"},
+    "reason": {"Description": "Why there is no truth, or what to look at"},
+}
+
+
+class Source(NamedTuple):
+    """An image with the mask that was found for it."""
+
+    scan: Scan
+    mask: Path
+
+
+def run(chosen: Namespace) -> Exit:
+    """Average every session; see `cli.main` for what is returned."""
+    selection = Selection(
+        participants=tuple(chosen.participants),
+        sessions=tuple(chosen.sessions),
+        contrasts=tuple(chosen.contrasts),
+        derivatives={"corrected": chosen.masks},
+    )
+    dataset = discover(chosen.bids, selection)
+    links = {LABELS: chosen.masks}
+    derivatives.write_description(chosen.out, dataset.root, dataset.name, version(), links)
+    settings = Settings(chosen.tolerance, chosen.at_least, chosen.in_plane == "rigid")
+    rows: list[dict[str, Any]] = []
+    parts: list[SessionPart] = []
+    for participant, session in dataset.sessions:
+        sources, more = _sources(dataset.scans_of(participant, session), chosen.reference)
+        label = derivatives.session_stem(participant, session)
+        if not sources:
+            parts.append(SessionPart(label, "no image of this session has a mask", [], None, more))
+            continue
+        try:
+            found = _averaged(sources, settings)
+        except DataError as error:
+            sys.stderr.write(f"{PROGRAM}: {label}: {error}\n")
+            rows += [_row(source.scan, source.mask, chosen, None, str(error)) for source in sources]
+            parts.append(SessionPart(label, str(error), [], None, more))
+            continue
+        averaged = [s.mask for s, (_, t) in zip(sources, found, strict=True) if t.overlaps and not t.outlying]
+        blocks = []
+        for source, (given, truth) in zip(sources, found, strict=True):
+            rows.append(_row(source.scan, source.mask, chosen, (given, truth), ""))
+            blocks.append(_written(source, given, truth, averaged, chosen, settings))
+        curve = offsets([(given.contrast, truth) for given, truth in found], [g.grid for g, _ in found])
+        parts.append(SessionPart(label, "", blocks, curve, more))
+    if not rows:
+        raise Stop(
+            Exit.NO_INPUT,
+            f"{chosen.masks}: holds no mask of any image of {dataset.root}; name the folder by --masks, and "
+            "each mask after its image (sub-01_T2w_label-SC_seg.nii.gz)",
+        )
+    columns = ["participant_id", "session_id", "contrast", "source_image", *DICTIONARY]
+    derivatives.write_table(chosen.out / TABLE, rows, DICTIONARY, columns=columns)
+    page = TruthPage(dataset.name, version(), chosen.tolerance, chosen.in_plane, parts)
+    truth_page(page, chosen.out / "softgt.html")
+    tried = {(row["participant_id"], row["session_id"]) for row in rows}
+    made = {(row["participant_id"], row["session_id"]) for row in rows if row["status"] == "written"}
+    sys.stderr.write(
+        f"{PROGRAM}: {len(made)} of {len(tried)} sessions; look at {chosen.out / 'softgt.html'}\n"
+    )
+    return Exit.DONE if made == tried else Exit.SOME_FAILED if made else Exit.ALL_UNREADABLE
+
+
+def _sources(scans: Sequence[Scan], reference: str | None) -> tuple[list[Source], list[str]]:
+    """One image a contrast with its mask, the most trusted first; and what to say of the others.
+
+    Of several images of one contrast with a mask the one whose mask covers most of the cord is used.
+    """
+    order = [reference, *TRUST] if reference else list(TRUST)
+    best: dict[str, tuple[float, Source]] = {}
+    notes = []
+    for scan in scans:
+        if scan.corrected is None:
+            notes.append(f"{scan.relative}: no mask was found for it")
+            continue
+        source = Source(scan, scan.corrected)
+        length = _length_mm(source)
+        if scan.contrast not in best or length > best[scan.contrast][0]:
+            if scan.contrast in best:
+                notes.append(_another(best[scan.contrast][1], source))
+            best[scan.contrast] = length, source
+        else:
+            notes.append(_another(source, best[scan.contrast][1]))
+    keys = sorted(best, key=lambda key: (order.index(key) if key in order else len(order), key))
+    return [best[key][1] for key in keys], notes
+
+
+def _another(left: Source, used: Source) -> str:
+    return f"{left.scan.relative}: of the same contrast as {used.scan.relative}, whose mask is longer"
+
+
+def _length_mm(source: Source) -> float:
+    try:
+        mask = read_mask(source.mask)
+    except DataError:
+        return np.inf  # told when it is read again to be averaged
+    turned, grid = canonical(mask.array, mask.grid)
+    return float(turned.any(axis=(0, 1)).sum() * grid.spacing_mm[2])
+
+
+def _averaged(sources: Sequence[Source], settings: Settings) -> list[tuple[Given, Truth]]:
+    given = []
+    for source in sources:
+        image, mask = read_grid(source.scan.paths[0]), read_mask(source.mask)
+        turned, grid = canonical(mask.array, mask.grid)
+        where = canonical_grid(image)
+        if turned.shape != where.shape or not same_place(grid, where):
+            raise DataError(
+                f"{source.mask}: is not on the grid of its image {source.scan.relative}; bring it there "
+                "(sct_register_multimodal -identity 1 -x nn), or draw it on the image itself"
+            )
+        array = np.ascontiguousarray(turned, dtype=np.float32)
+        given.append(Given(str(source.mask), source.scan.contrast, array, where))
+    return list(zip(given, soft_truth(given, settings), strict=True))
+
+
+def _row(
+    scan: Scan, mask: Path, chosen: Namespace, found: tuple[Given, Truth] | None, reason: str
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "participant_id": f"sub-{scan.participant}",
+        "session_id": f"ses-{scan.session}" if scan.session else None,
+        "contrast": scan.contrast,
+        "source_image": scan.relative,
+        "mask": _relative(mask, chosen.masks),
+        "status": "failed",
+        "reason": reason,
+    }
+    if found is None:
+        return row
+    given, truth = found
+    status, reason = verdict(truth, chosen.tolerance)
+    row |= {"status": status, "reason": reason}
+    row |= {
+        "n_labelled": int(truth.labelled.sum()),
+        "n_dropped": int(truth.dropped.sum()),
+        "n_rejected": int(truth.rejected.sum()),
+        "fewest_contrasts": truth.contrasts[0],
+        "most_contrasts": truth.contrasts[1],
+    }
+    if truth.labelled.any():
+        pixel = float(given.grid.spacing_mm[:2].prod()) / truth.labelled.sum()
+        row |= {
+            "largest_distance_mm": float(np.nanmax(truth.distance_mm[truth.labelled])),
+            "area_mask_mm2": float(given.mask[:, :, truth.labelled].sum(dtype=float)) * pixel,
+            "area_soft_mm2": float(truth.soft.sum(dtype=float)) * pixel,
+        }
+    return row
+
+
+def verdict(truth: Truth, tolerance_mm: float) -> tuple[str, str]:
+    """What became of a contrast, and why (empty if nothing is to be said)."""
+    if not truth.overlaps:
+        return "no_overlap", "shares no slice with another contrast"
+    if truth.outlying:
+        known = truth.distance_mm[np.isfinite(truth.distance_mm)]
+        return "outlying", (
+            f"its centre lies {np.median(known):.1f} mm from the session's centreline (more than "
+            f"{tolerance_mm:g} mm): was the person moved, or is the mask of something else?"
+        )
+    if not truth.labelled.any():
+        return "none", "no slice of it agrees with the others"
+    rejected = int(truth.rejected.sum())
+    return "written", f"{rejected} slices rejected" if rejected else ""
+
+
+def _written(
+    source: Source,
+    given: Given,
+    truth: Truth,
+    averaged: Sequence[Path],
+    chosen: Namespace,
+    settings: Settings,
+) -> ContrastBlock:
+    """Write one contrast's truth with its sidecar and figure; what the page says of it."""
+    scan, stored = source.scan, read_grid(source.scan.paths[0])
+    path = derivatives.output(chosen.out, scan, "truth")
+    status, reason = verdict(truth, chosen.tolerance)
+    if status != "written":
+        derivatives.remove(path)
+        return ContrastBlock(scan.contrast, scan.relative, status, reason, facts={}, figure=None, labelled=0)
+    where = np.sort(stored_slices(np.flatnonzero(truth.labelled), stored))
+    facts = {
+        "Description": "Soft ground truth: mean of the masks of several contrasts, in the slices listed",
+        "Sources": [
+            *derivatives.sources(scan),
+            *(f"bids:{LABELS}:{_relative(mask, chosen.masks)}" for mask in averaged),
+        ],
+        "SliceRanges": _ranges(where),
+        "ContrastsAveraged": list(truth.contrasts),
+        "InPlane": chosen.in_plane,
+        "ToleranceMillimetres": settings.tolerance_mm,
+        "SlicesRejected": int(truth.rejected.sum()),
+        "SlicesDropped": int(truth.dropped.sum()),
+        "SoftsegVersion": version(),
+    }
+    derivatives.write_mask(path, like_stored(truth.soft, stored), stored, scan.paths[0], "truth", facts)
+    row = _row(scan, source.mask, chosen, (given, truth), "")
+    shown: Mapping[str, str] = {
+        "slices": f"{row['n_labelled']} ({row['n_dropped']} dropped, {row['n_rejected']} rejected)",
+        "contrasts averaged": "{} to {}".format(*truth.contrasts),
+        "largest distance": f"{row['largest_distance_mm']:.1f} mm",
+        "area of the mask": f"{row['area_mask_mm2']:.1f} mm²",
+        "area of the truth": f"{row['area_soft_mm2']:.1f} mm²",
+    }
+    picture = draw(derivatives.figure(chosen.out, scan, "softgt"), scan, given, truth)
+    return ContrastBlock(
+        scan.contrast, scan.relative, status, reason, shown, picture, labelled=int(truth.labelled.sum())
+    )
+
+
+def _ranges(indices: NDArray[np.intp]) -> list[list[int]]:
+    """First and last of each run of consecutive indices."""
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
+    return [[int(run[0]), int(run[-1])] for run in runs]
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()

@@ -1,0 +1,270 @@
+"""Soft ground truth: averages of known cylinders, what is left out of them, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import MakeDataset, centred_grid, cylinder, write_image
+
+from softseg_bids.core.softtruth import agree, average, slice_centres, turns_deg, whole_slices
+from softseg_bids.image.grid import Grid
+from softseg_bids.image.sampling import mean_over_voxels, points_of, values_at
+from softseg_bids.image.volume import DataError
+from softseg_bids.truth.cli import main
+from softseg_bids.truth.session import Given, Settings, soft_truth
+
+FINE = np.array([1.0, 1.0, 1.0])
+
+
+def test_centres_are_weighted_and_unknown_where_nothing_is() -> None:
+    mask = np.zeros((6, 5, 2), np.float32)
+    mask[2, 1, 0], mask[4, 1, 0] = 1.0, 0.5
+    centres = slice_centres(mask, np.array([0.5, 2.0, 3.0]))
+    np.testing.assert_allclose(centres[0], [0.5 * (2 + 2) / 1.5, 2.0])
+    assert np.isnan(centres[1]).all()
+
+
+def test_partial_ends_and_slices_at_the_border_do_not_count() -> None:
+    mask = np.zeros((20, 20, 8), np.float32)
+    mask[6:12, 6:12, 1:8] = 1
+    mask[6:12, 6:10, 1] = 0  # a third of its neighbour
+    mask[6:12, 6:8, 7] = 0  # two thirds of it
+    mask[0:3, 8, 4] = 1
+    np.testing.assert_array_equal(np.flatnonzero(whole_slices(mask)), [2, 3, 5, 6])
+    assert whole_slices(np.ones((4, 4, 3), np.float32)).sum() == 0
+
+
+def line_of(*columns: float, n: int = 40) -> np.ndarray:
+    """Centres (contrasts, n, 2) of straight cords at these places."""
+    out = np.zeros((len(columns), n, 2))
+    out[..., 0] = np.array(columns)[:, None]
+    return out
+
+
+def test_a_slice_off_the_line_is_rejected_and_a_contrast_off_the_line_is_outlying() -> None:
+    centres = line_of(10.0, 10.4, 9.8, 15.0)
+    centres[1, 20, 1] = 3.0
+    found = agree(centres, np.ones((4, 40), bool), 1.0)
+    np.testing.assert_array_equal(found.outlying, [False, False, False, True])
+    assert not found.used[3].any()
+    assert found.used[:3].sum() == 3 * 40 - 1 and not found.used[1, 20]
+    np.testing.assert_allclose(found.line_mm[:, 0], 10.0, atol=0.11)
+    np.testing.assert_allclose(found.distance_mm[3], 5.0, atol=0.11)
+
+
+def test_of_two_contrasts_that_disagree_the_first_is_believed() -> None:
+    found = agree(line_of(10.0, 13.0), np.ones((2, 40), bool), 1.0)
+    np.testing.assert_array_equal(found.outlying, [False, True])
+    assert found.used[0].all()
+    assert agree(line_of(10.0, 13.0), np.ones((2, 40), bool), 1.0, tolerance_mm=3.5).used.all()
+
+
+def test_an_average_counts_only_those_that_cover_a_slice() -> None:
+    used = np.array([[True, True], [True, False], [False, False]])
+    masks = [np.full((2, 2, 2), value, np.float32) for value in (1.0, 0.5, 0.1)]
+    soft, count = average(masks, used)
+    np.testing.assert_allclose(soft[0, 0], [0.75, 1.0])
+    np.testing.assert_array_equal(count, [2, 1])
+    assert average(masks, np.zeros((3, 2), bool))[0].max() == 0
+
+
+def ellipse(turn_deg: float, n: int = 60) -> np.ndarray:
+    x, y = (np.arange(n)[:, None] - n / 2) * 0.5, (np.arange(n)[None] - n / 2) * 0.5
+    c, s = np.cos(np.deg2rad(turn_deg)), np.sin(np.deg2rad(turn_deg))
+    inside = ((c * x + s * y) / 8) ** 2 + ((c * y - s * x) / 5) ** 2 < 1
+    return np.repeat(inside[:, :, None], 30, axis=2).astype(np.float32)
+
+
+@pytest.mark.parametrize(("turn", "expected"), [(8.0, 8.0), (-12.0, -12.0), (60.0, 0.0)])
+def test_the_turn_of_a_section_is_found_within_what_is_plausible(turn: float, expected: float) -> None:
+    np.testing.assert_allclose(turns_deg(ellipse(turn), ellipse(0.0), 1.0), expected, atol=0.7)
+
+
+def test_a_mean_over_oblique_voxels_is_that_of_a_closed_form() -> None:
+    fine = centred_grid((60, 60, 60), (0.5, 0.5, 0.5))
+    ball = (np.linalg.norm(points_of(fine), axis=-1) < 8).astype(np.float32)
+    tilt = np.deg2rad(25)
+    turn = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn * [2.0, 2.0, 3.0]
+    affine[:3, 3] = -affine[:3, :3] @ [5.5, 5.5, 3.5]
+    coarse = mean_over_voxels(ball, fine, Grid((12, 12, 8), affine), lambda points: points)
+    assert coarse.sum() * 12 == pytest.approx(4 / 3 * np.pi * 512, rel=0.01)
+    assert values_at(ball, fine, np.array([[0.0, 0, 0], [0, 40.0, 0]])).tolist() == [1.0, 0.0]
+
+
+def tube(grid: Grid, radius: float, x: float = 0.0, **body: object) -> np.ndarray:
+    return (cylinder(grid, radius, centre_mm=(x, 0.0, 0.0), **body) >= 0.5).astype(np.float32)  # type: ignore[arg-type]
+
+
+def test_the_truth_of_two_cylinders_is_their_mean_on_every_grid() -> None:
+    """Radii of 4 and 5 mm, one displaced by 1.5 mm, one on thick slices: area 20.5 pi, and a soft rim."""
+    fine, thick = centred_grid((40, 40, 60)), centred_grid((60, 60, 10), (0.6, 0.6, 5.0))
+    given = [Given("a", "T2w", tube(fine, 5.0), fine), Given("b", "T2starw", tube(thick, 4.0, 1.5), thick)]
+    one, other = soft_truth(given)
+    assert one.labelled.sum() >= 48 and other.labelled.sum() == 10
+    for truth, grid, x in ((one, fine, 0.0), (other, thick, 1.5)):
+        area = truth.soft[:, :, truth.labelled].sum(axis=(0, 1)) * grid.spacing_mm[:2].prod()
+        np.testing.assert_allclose(area, 20.5 * np.pi, rtol=0.03)
+        centre = slice_centres(truth.soft, grid.spacing_mm)[truth.labelled] + grid.affine[:2, 3]
+        np.testing.assert_allclose(centre, np.broadcast_to([x, 0.0], centre.shape), atol=0.15)
+        assert not truth.soft[:, :, ~truth.labelled].any()
+        assert truth.contrasts == (2, 2)
+    # Between the radii half of the contrasts see cord.
+    ring = np.hypot(*points_of(fine)[..., :2].transpose(3, 0, 1, 2))
+    between = one.soft[(ring > 4.3) & (ring < 4.7) & one.labelled]
+    assert np.median(between) == pytest.approx(0.5, abs=0.1)
+
+
+def test_turned_sections_fit_only_if_they_may_be_turned() -> None:
+    grid = centred_grid((60, 60, 30), (0.5, 0.5, 1.0))
+    given = [Given("a", "T2w", ellipse(0.0), grid), Given("b", "T1w", ellipse(12.0), grid)]
+    soft = {rigid: soft_truth(given, Settings(rigid=rigid))[0].soft for rigid in (False, True)}
+    spread = {rigid: float((s * (1 - s)).sum()) for rigid, s in soft.items()}
+    assert spread[True] < 0.75 * spread[False]
+    np.testing.assert_allclose(soft[True].sum(), soft[False].sum(), rtol=0.01)
+
+
+def test_an_outlying_contrast_is_neither_averaged_nor_given_a_truth() -> None:
+    grid = centred_grid((60, 40, 40))
+    given = [
+        Given(str(n), c, tube(grid, 5.0, x), grid)
+        for n, (c, x) in enumerate((("T2w", 0), ("T1w", 0.5), ("DWI", 9)))
+    ]
+    found = soft_truth(given)
+    assert [truth.outlying for truth in found] == [False, False, True]
+    assert not found[2].soft.any() and found[2].rejected.all()
+    assert found[0].contrasts == (2, 2)
+
+
+def test_a_contrast_beyond_the_others_and_slices_of_one_contrast_get_no_truth() -> None:
+    low, high = centred_grid((40, 40, 30)), centred_grid((40, 40, 30))
+    high.affine[2, 3] += 100
+    long = centred_grid((40, 40, 50))
+    given = [
+        Given("a", "T2w", tube(long, 5.0), long), Given("b", "T1w", tube(low, 5.0), low),
+        Given("c", "MTon", tube(high, 5.0), high),
+    ]  # fmt: skip
+    found = soft_truth(given)
+    assert [truth.overlaps for truth in found] == [True, True, False]
+    assert not found[2].soft.any()
+    assert 28 <= found[0].labelled.sum() <= 30
+    assert soft_truth(given, Settings(at_least=1))[0].labelled.sum() >= 48
+
+
+def test_what_cannot_be_averaged_is_told() -> None:
+    grid = centred_grid()
+    mask = tube(grid, 5.0)
+    far = Grid(
+        grid.shape, grid.affine + np.array([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 500.0], [0, 0, 0, 0]])
+    )
+    whole = np.ones(grid.shape, np.float32)
+    cases = [
+        ([Given("a.nii", "T2w", mask, grid)], r"only one contrast has a mask \(a\.nii\)"),
+        ([Given("a", "T2w", mask, grid), Given("b", "T1w", mask * 0, grid)], "b: the mask is empty"),
+        ([Given("a", "T2w", mask, grid), Given("b", "T1w", whole, grid)], "b: the mask touches the border"),
+        ([Given("a", "T2w", mask, grid), Given("b", "T1w", mask, far)], "do not overlap along the cord"),
+    ]
+    for given, words in cases:
+        with pytest.raises(DataError, match=words):
+            soft_truth(given)
+
+
+@pytest.fixture
+def labelled(bids: MakeDataset) -> Callable[..., Path]:
+    """An image and its mask; the mask's cylinder may differ from the image's."""
+
+    def add(
+        name: str, radius: float, grid: Grid | None = None, on: Grid | None = None, **body: object
+    ) -> Path:
+        grid = centred_grid() if grid is None else grid
+        bids.image(f"{name}.nii.gz", grid, **body)
+        path = bids.root / "derivatives" / "labels" / f"{name}_label-SC_seg.nii.gz"
+        return write_image(path, (cylinder(on or grid, radius, **body) >= 0.5).astype(np.uint8), on or grid)  # type: ignore[arg-type]
+
+    return add
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "group_softgt.tsv").open() as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_a_dataset_gets_its_truth_with_every_source_named_and_a_page(
+    bids: MakeDataset, labelled: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled("sub-01/anat/sub-01_T2w", 5.0)
+    labelled("sub-01/anat/sub-01_T1w", 4.0, centre_mm=(0.7, 0.0, 0.0))
+    labelled("sub-01/anat/sub-01_acq-far_T2starw", 5.0, centre_mm=(8.0, 0.0, 0.0))
+    bids.image("sub-02/anat/sub-02_T2w.nii.gz")
+    labelled("sub-03/anat/sub-03_T2w", 5.0)
+    out = tmp_path / "softseg"
+    assert main([str(bids.root), str(out)]) == 1
+    assert "sub-03: only one contrast has a mask" in capsys.readouterr().err
+    path = out / "sub-01" / "anat" / "sub-01_seg-softgt_label-SC_desc-T1w_probseg.nii.gz"
+    soft = np.asarray(nib.load(path).dataobj)
+    assert soft.min() >= 0 and soft.max() == 1
+    facts = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+    assert facts["Sources"] == [
+        "bids:raw:sub-01/anat/sub-01_T1w.nii.gz",
+        "bids:labels:labels/sub-01/anat/sub-01_T2w_label-SC_seg.nii.gz",
+        "bids:labels:labels/sub-01/anat/sub-01_T1w_label-SC_seg.nii.gz",
+    ]
+    ((first, last),) = facts["SliceRanges"]
+    assert [first, last] == [int(z) for z in np.flatnonzero(soft.any(axis=(0, 1)))[[0, -1]]]
+    rows = {row["source_image"]: row for row in table(out)}
+    assert float(rows["sub-01/anat/sub-01_T1w.nii.gz"]["area_soft_mm2"]) == pytest.approx(
+        20.5 * np.pi, rel=0.03
+    )
+    assert rows["sub-01/anat/sub-01_acq-far_T2starw.nii.gz"]["status"] == "outlying"
+    assert not list(out.rglob("*T2starw_probseg*"))
+    page = (out / "softgt.html").read_text()
+    for words in (
+        "was the person moved",
+        "sub-02",
+        "no image of this session has a mask",
+        "only one contrast",
+    ):
+        assert words in page
+    assert 'src="http' not in page
+
+
+def test_of_repeats_the_longer_mask_is_used_and_the_reference_may_be_chosen(
+    bids: MakeDataset, labelled: Callable[..., Path], tmp_path: Path
+) -> None:
+    labelled("sub-01/anat/sub-01_T2w", 5.0)
+    labelled("sub-01/anat/sub-01_run-2_T2w", 5.0, centred_grid((36, 36, 20)))
+    labelled("sub-01/anat/sub-01_run-3_T2w", 5.0, centred_grid((36, 36, 50)))
+    labelled("sub-01/anat/sub-01_T1w", 5.0)
+    out = tmp_path / "softseg"
+    assert main([str(bids.root), str(out), "--reference", "T1w", "--in-plane", "rigid"]) == 0
+    assert [row["source_image"].rsplit("/", 1)[-1] for row in table(out)] == [
+        "sub-01_T1w.nii.gz",
+        "sub-01_run-3_T2w.nii.gz",
+    ]
+    assert "whose mask is longer" in (out / "softgt.html").read_text()
+
+
+def test_bad_input_ends_with_its_exit_code_and_a_line(
+    bids: MakeDataset, labelled: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids.image("sub-01/anat/sub-01_T2w.nii.gz")
+    out = tmp_path / "softseg"
+    assert main([str(bids.root), str(out), "--masks", str(tmp_path)]) == 66
+    assert "holds no mask of any image" in capsys.readouterr().err
+    labelled("sub-01/anat/sub-01_T2w", 5.0, on=centred_grid((30, 36, 48)))
+    labelled("sub-01/anat/sub-01_T1w", 5.0)
+    assert main([str(bids.root), str(out)]) == 65
+    assert "is not on the grid of its image sub-01/anat/sub-01_T2w.nii.gz" in capsys.readouterr().err
+    assert {row["status"] for row in table(out)} == {"failed"}
+    assert main([str(bids.root), str(bids.root)]) == 64
+    assert main([str(bids.root), str(out), "--tolerance", "0"]) == 64
+    assert main([str(bids.root), str(out), "--tolerance", "wide"]) == 64
+    assert "is not a number of mm above 0" in capsys.readouterr().err
+    assert main([str(bids.root), str(out), "--masks", str(tmp_path / "none")]) == 64
