@@ -28,7 +28,7 @@ from softseg_bids.image.grid import Array, Floats, Grid, canonical
 from softseg_bids.image.volume import Volume
 from softseg_bids.model.checkpoint import load_level_network
 from softseg_bids.model.levels import read_levels
-from softseg_bids.model.predict import Model, load_model, segment
+from softseg_bids.model.predict import Model, load_own, segment
 from softseg_bids.model.weights import DEFAULT, digest
 from softseg_bids.synthesis.adult import disc_tips_mm
 from softseg_bids.synthesis.anatomy import render
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Judge the set, print the table; 0 whatever it says."""
     options = _parser().parse_args(argv)
     torch.set_num_threads(options.threads)
-    model = load_model(options.model, "cpu")
+    model = load_own(options.model or DEFAULT, torch.device("cpu"))
     levels = load_level_network(options.model, model.device)
     if levels is None:
         sys.stderr.write(f"bench: {options.model} holds no network for levels; train and pack one\n")

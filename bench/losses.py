@@ -22,10 +22,12 @@ from torch.utils.data import DataLoader
 from bench import report, scores
 from bench.images import make, plan
 from bench.judging import Judged, judge
+from softseg_bids.core.calibration import deviation
 from softseg_bids.model.loss import absolute_error, adaptive_wing, cross_entropy, soft_dice, squared_error
 from softseg_bids.model.network import SEGMENTER, FoldedUNet
-from softseg_bids.model.predict import Model, load_model
+from softseg_bids.model.predict import Model, load_own
 from softseg_bids.model.refine import Cascade
+from softseg_bids.model.weights import DEFAULT
 from softseg_bids.training.dataset import Pairs
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train under each loss, judge, print (and write) the table."""
     options = _parser().parse_args(argv)
     torch.set_num_threads(options.threads)
-    base = load_model(options.weights, "cpu")
+    base = load_own(options.weights or DEFAULT, torch.device("cpu"))
     learners = start_learners(base if options.warm else None)
     train(learners, options.steps)
     networks = {name: learner.network.eval().requires_grad_(False) for name, learner in learners.items()}
@@ -140,7 +142,7 @@ def loss_table(results: dict[str, list[Judged]]) -> str:
     for name, judged in results.items():
         chosen = scores.clear(judged)
         found, curve = scores.areas(chosen), scores.reliability(chosen)
-        largest, weighted = scores.deviation(curve)
+        largest, weighted = deviation(curve)
         trends = [scores.trend(chosen, scores.TRENDS[key][1]) for key in ("cnr", "blur")]
         rows.append(
             (

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from bench.scores import Figure
@@ -27,7 +28,7 @@ from softseg_bids.core.quality import OUT_OF_MEANS
 from softseg_bids.core.scores import dice, slices_with_mask
 from softseg_bids.image.grid import Array, Floats, Grid, canonical
 from softseg_bids.image.volume import DataError, Volume, read_grid, read_volume
-from softseg_bids.model.predict import Model, load_model, segment
+from softseg_bids.model.predict import Model, load_own, segment
 
 RUN = Path(__file__).parents[1] / "run.py"
 Say = Callable[[str], None]
@@ -253,7 +254,7 @@ def _mt_figure(who: str, on: Seen, off: Seen) -> Figure:
 
 
 def _scaling(results: Sequence[Seen], weights: Path, folder: Path, say: Say) -> dict[str, list[float]]:
-    model, found = load_model(weights, "cpu"), {}
+    model, found = load_own(weights, torch.device("cpu")), {}
     for one in results:
         scan = one.scan
         here = folder / one.name

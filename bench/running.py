@@ -13,7 +13,8 @@ import torch
 from bench import scores
 from bench.images import Spec, make
 from bench.judging import Judged, judge
-from softseg_bids.model.predict import Model, load_model
+from softseg_bids.model.predict import Model, load_own
+from softseg_bids.model.weights import DEFAULT
 
 _model: Model
 
@@ -48,7 +49,7 @@ def _followed(results: Iterator[Judged], count: int) -> Iterator[Judged]:
 def _prepare(weights: Path) -> None:
     global _model
     torch.set_num_threads(1)
-    _model = load_model(weights, "cpu")
+    _model = load_own(weights or DEFAULT, torch.device("cpu"))
 
 
 def _draw_and_judge(spec: Spec) -> Judged:

@@ -24,7 +24,8 @@ from bench.scores import Figure
 from softseg_bids.core.cord import keep_cord, measure_slices, trace
 from softseg_bids.image.grid import Array, Grid
 from softseg_bids.image.volume import Volume
-from softseg_bids.model.predict import load_model, segment
+from softseg_bids.model.predict import load_own, segment
+from softseg_bids.model.weights import DEFAULT
 
 # The published window (RL, AP, SI) and widths.
 WINDOW = (64, 192, 320)
@@ -69,7 +70,7 @@ def phantom(image: Image) -> Volume:
 def time_ours(weights: Path, image: Image, threads: int) -> Timing:
     """All the work on an image, from array to table; best of two. Call it in a process of its own."""
     torch.set_num_threads(threads)
-    model = load_model(weights, "cpu")
+    model = load_own(weights or DEFAULT, torch.device("cpu"))
     spent = [0.0]
     for _, network in (model.locator, model.segmenter):
         _count(network, spent)

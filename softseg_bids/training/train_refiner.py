@@ -95,9 +95,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def refining_loss(logits: Tensor, cord: Tensor, seen: Tensor) -> Tensor:
-    """Cross-entropy over the voxels near the cord, and the mean squared relative error of slices' areas.
+    """Cross-entropy over the voxels near the cord, and the mean squared error of slices' areas.
 
-    Both are least at the expected fraction of each voxel.
+    Both are least at the expected fraction of each voxel. Areas are in units of the batch's mean: relative
+    to its own truth an unsure area would be least wrong if drawn too small.
 
     Parameters
     ----------
@@ -107,9 +108,9 @@ def refining_loss(logits: Tensor, cord: Tensor, seen: Tensor) -> Tensor:
     near = (max_pool3d(cord, (5, 5, 1), stride=1, padding=(2, 2, 0)) > 0).float() * seen
     each = binary_cross_entropy_with_logits(logits, cord, reduction="none") * seen
     measured, true = ((part * seen).sum(dim=(1, 2, 3)) for part in (logits.sigmoid(), cord))
-    counted = (true > LEAST_SLICE).float()
-    off = ((measured - true) / (true + LEAST_SLICE)) ** 2
-    return each.sum() / near.sum().clamp_min(1) + (off * counted).sum() / counted.sum().clamp_min(1)
+    shown = true > LEAST_SLICE
+    off = ((measured - true)[shown] / true[shown].mean()).square()
+    return each.sum() / near.sum().clamp_min(1) + off.sum() / max(off.numel(), 1)
 
 
 def _parser() -> argparse.ArgumentParser:
