@@ -1,0 +1,263 @@
+"""softseg-evaluate on cylinders: planted errors come back, and shrinking does not pass for agreement."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import write_image
+from study_phantoms import (
+    CONTRASTS,
+    PEOPLE,
+    area_mm2,
+    body,
+    checkpoint,
+    grid,
+    shared_study,
+    stand_in,
+    stem,
+    write_masks,
+)
+
+from softseg_bids.core.scores import binarise, dice
+from softseg_bids.study.doors import evaluate
+from softseg_bids.study.evaluate import contrasts_of
+from softseg_bids.study.judge import scores_of
+
+EVEN = dict.fromkeys(CONTRASTS, 0.0)
+APART = {"T1w": 0.5, "T2w": -0.5}
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shared_study(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def judged(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four methods: grown by 0.3 mm, apart by contrast, one size for everybody, and hard."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    labels = write_masks(folder / "labels", EVEN, "_label-SC_softseg")
+    grown = write_masks(folder / "grown", dict.fromkeys(CONTRASTS, 0.3), "")
+    apart = write_masks(folder / "apart", APART)
+    for person in PEOPLE:
+        for contrast in CONTRASTS:
+            write_image(folder / "usual" / f"{stem(person, contrast)}_seg.nii.gz", body(PEOPLE[1]), grid())
+    hard = write_masks(folder / "hard", EVEN, hard=True)
+    methods = {"grown": grown, "apart": apart, "usual": folder / "usual", "hard": hard}
+    arguments = [study / "bids", *(f"{name}={path}" for name, path in methods.items()), "--labels", labels]
+    assert evaluate([str(each) for each in [*arguments, "-o", folder / "page"]]) == 0
+    return folder / "page"
+
+
+def summary(page: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    return {
+        tuple(row[name] for name in ("method", "region", "contrast", "measure", "statistic")): row
+        for row in rows_of(page / "evaluate_summary.tsv")
+    }
+
+
+def estimate(page: Path, *key: str) -> float:
+    return float(summary(page)[key]["estimate"])
+
+
+def test_scores_are_those_of_the_masks(judged: Path) -> None:
+    rows = {
+        (row["method"], row["participant_id"], row["contrast"]): row
+        for row in rows_of(judged / "evaluate_scores.tsv")
+    }
+    assert len(rows) == 4 * len(PEOPLE) * 2 and {row["status"] for row in rows.values()} == {"used"}
+    person = PEOPLE[0]
+    row = rows["grown", f"sub-{person}", "T1w"]
+    expected = area_mm2(person, 0.3) / area_mm2(person) - 1
+    assert float(row["relative_volume_error"]) == pytest.approx(expected, rel=1e-4)
+    assert float(row["dice"]) == pytest.approx(dice(body(person, 0.3), body(person)), abs=1e-6)
+    hard = rows["hard", f"sub-{person}", "T1w"]
+    assert float(hard["dice"]) == 1 and float(hard["surface_mm"]) == 0 and float(hard["soft_dice"]) < 1
+
+
+def test_area_errors_of_a_known_size(judged: Path) -> None:
+    region = "disc-C2C3"
+    expected = np.mean([area_mm2(person, 0.3) - area_mm2(person) for person in PEOPLE])
+    assert estimate(judged, "grown", region, "all", "area_mm2", "bias") == pytest.approx(expected, rel=1e-3)
+    thick = np.mean([area_mm2(person, APART["T1w"]) - area_mm2(person) for person in PEOPLE])
+    assert estimate(judged, "apart", region, "T1w", "area_mm2", "bias") == pytest.approx(thick, rel=1e-3)
+    size = np.mean([
+        abs(area_mm2(person, grow) - area_mm2(person)) for person in PEOPLE for grow in APART.values()
+    ])  # fmt: skip
+    found = estimate(judged, "apart", region, "all", "absolute_area_error", "mean")
+    assert found == pytest.approx(size, rel=1e-3)
+
+
+def test_spread_over_contrasts_is_the_planted_one_and_the_slope_unmasks_shrinking(judged: Path) -> None:
+    region = "disc-C2C3"
+    planted = np.mean([
+        np.std([area_mm2(person, grow) for grow in APART.values()], ddof=1) for person in PEOPLE
+    ])  # fmt: skip
+    spread = {
+        name: estimate(judged, name, region, "T1w;T2w", "sd_over_contrasts", "mean")
+        for name in ("labels", "grown", "apart", "usual")
+    }
+    assert spread["apart"] == pytest.approx(planted, rel=1e-3)
+    assert max(spread["labels"], spread["grown"], spread["usual"]) < 1e-4
+    slopes = {
+        name: estimate(judged, name, region, "all", "area_mm2", "response_slope")
+        for name in ("grown", "apart", "usual")
+    }
+    assert slopes["usual"] == pytest.approx(0, abs=1e-4)
+    assert slopes["apart"] == pytest.approx(1, abs=0.05) and 1 < slopes["grown"] < 1.1
+
+
+def test_repeated_measures_and_tests_are_there(judged: Path) -> None:
+    found = summary(judged)
+    row = found["apart", "disc-C2C3", "T1w;T2w", "area_over_contrasts", "contrast_effect"]
+    assert float(row["f_value"]) > 100 and float(row["p"]) < 0.01 and row["df_error"] == "2"
+    bias = found["apart", "disc-C2C3", "T1w", "area_over_contrasts", "bias"]
+    assert float(bias["estimate"]) == pytest.approx(
+        0.5 * np.mean([area_mm2(p, 0.5) - area_mm2(p, -0.5) for p in PEOPLE]), rel=1e-3
+    )
+    tests = rows_of(judged / "evaluate_tests.tsv")
+    pairs = [row for row in tests if row["measure"] == "dice"]
+    assert len(pairs) == 6 and all(
+        "no difference can have p < 0.05" in row["notes"] or row["p"] == "1" for row in pairs
+    )
+    assert {row["measure"] for row in tests} >= {"absolute_area_error", "sd_over_contrasts", "surface_mm"}
+
+
+def test_calibration_of_equal_and_of_hard_masks(judged: Path) -> None:
+    rows = [row for row in rows_of(judged / "evaluate_reliability.tsv") if row["contrast"] == "all"]
+    hard = [row for row in rows if row["method"] == "hard" and row["n_voxels"] != "0"]
+    assert [row["bin"] for row in hard] == ["0", "9"]
+    assert all(abs(float(row["predicted"]) - float(row["true"])) > 1e-3 for row in hard)
+    voxels = {row["method"]: 0 for row in rows}
+    for row in rows:
+        voxels[row["method"]] += int(row["n_voxels"])
+    assert len(set(voxels.values())) == 1
+
+
+def test_the_page_shows_all_of_it(judged: Path) -> None:
+    text = (judged / "evaluate.html").read_text()
+    assert "Not validated in patients" in text
+    for part in (
+        "SD over contrasts",
+        "slope on true area",
+        "T2w against T1w",
+        "Reliability curves",
+        "Wilcoxon",
+    ):
+        assert part in text
+    assert text.count("data:image/svg+xml") == 10
+
+
+def test_a_model_is_run_and_judged(study: Path, tmp_path: Path) -> None:
+    labels = write_masks(tmp_path / "labels", {"T2w": 0.0}, "_label-SC_seg", PEOPLE[:1])
+    model, blind = checkpoint(tmp_path / "m.pt"), checkpoint(tmp_path / "b.pt", "blind")
+    arguments = [study / "bids", f"ours={model}", f"blind={blind}", "--labels", labels, "-m", "T2w",
+                 "--participant-label", PEOPLE[0], "--nprocs", "1", "-o", tmp_path / "page"]  # fmt: skip
+    with stand_in() as asked:
+        assert evaluate([str(each) for each in arguments]) == 0
+    assert set(asked) == {str(model), str(blind)}
+    rows = {row["method"]: row for row in rows_of(tmp_path / "page" / "evaluate_scores.tsv")}
+    assert float(rows["ours"]["dice"]) == 1 and rows["ours"]["mask_file"].endswith("desc-T2w_probseg.nii.gz")
+    assert rows["blind"]["status"] == "empty" and float(rows["blind"]["dice"]) == 0
+    assert float(rows["blind"]["relative_volume_error"]) == -1 and rows["blind"]["surface_mm"] == "n/a"
+    text = (tmp_path / "page" / "evaluate.html").read_text()
+    assert "Only 1 participant" in text and "Only one contrast with a label (T2w)" in text
+
+
+class TestBadInput:
+    """Each ends in one line that names the file and the remedy."""
+
+    def ended(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+        code = evaluate([str(each) for each in arguments])
+        return code, capsys.readouterr().err
+
+    def test_no_folder_of_labels(
+        self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        bids = tmp_path / "bids"
+        write_image(bids / "sub-01" / "anat" / "sub-01_T2w.nii.gz", body("01"), grid())
+        code, said = self.ended(capsys, bids, f"a={study / 'out'}", "-o", tmp_path / "page")
+        assert code == 64 and "name that of the labels by --labels" in said
+
+    def test_labels_of_other_images(
+        self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        labels = write_masks(tmp_path / "labels", {"FLAIR": 0.0})
+        code, said = self.ended(
+            capsys, study / "bids", f"a={study / 'out'}", "--labels", labels, "-o", tmp_path / "page"
+        )
+        assert code == 66 and "holds no cord mask of any image" in said and "_label-SC_seg.nii.gz" in said
+
+    def test_empty_labels(self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for person in PEOPLE:
+            write_image(
+                tmp_path / "l" / f"{stem(person, 'T2w')}_seg.nii.gz", np.zeros(grid().shape, np.uint8), grid()
+            )
+        code, said = self.ended(
+            capsys, study / "bids", f"a={study / 'out'}", "--labels", tmp_path / "l", "-o", tmp_path / "page"
+        )
+        assert code == 66 and "no label can be used" in said
+
+    def test_a_method_without_masks(
+        self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        labels = write_masks(tmp_path / "labels", {"T2w": 0.0})
+        other = write_masks(tmp_path / "other", {"FLAIR": 0.0})
+        code, said = self.ended(
+            capsys, study / "bids", f"mine={other}", "--labels", labels, "-o", tmp_path / "page"
+        )
+        assert code == 65 and "method mine: has no usable mask of any labelled image" in said
+
+    def test_some_masks_on_another_grid(
+        self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        labels = write_masks(tmp_path / "labels", {"T2w": 0.0})
+        other = write_masks(tmp_path / "other", {"T2w": 0.0})
+        moved = grid().affine.copy()
+        moved[2, 3] += 3.0
+        bad = write_image(
+            other / f"{stem(PEOPLE[0], 'T2w')}_seg.nii.gz", body(PEOPLE[0]), grid()._replace(affine=moved)
+        )
+        code, said = self.ended(
+            capsys, study / "bids", f"mine={other}", "--labels", labels, "-o", tmp_path / "page"
+        )
+        assert code == 1 and f"{bad}: is not on the grid of the image" in said
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ([".", "nameless"], "is not NAME=PATH"),
+            ([".", "labels=."], "is not NAME=PATH"),
+            ([".", "a b=."], "is not NAME=PATH"),
+            ([".", "a=nowhere"], "check the path of a"),
+            ([".", "a=.", "a=."], "names two methods"),
+            (["."], "required: NAME=PATH"),
+        ],
+    )
+    def test_usage(
+        self, arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code, told = self.ended(capsys, *arguments, "-o", tmp_path / "page")
+        assert code == 64 and said in told
+
+
+def test_a_label_s_own_hard_copy_scores_one_in_hard_dice_only() -> None:
+    soft = body(PEOPLE[0])
+    found = scores_of(binarise(soft), soft, np.ones(3))
+    assert found["dice"] == 1 and found["hausdorff_95_mm"] == 0
+    assert found["soft_dice"] < 1 and found["relative_volume_error"] != 0
+
+
+def test_the_contrast_set_is_what_is_there() -> None:
+    best = pd.DataFrame({"contrast": ["DWI", "T1w", "T2w", "T1w"]})
+    assert contrasts_of(best, []) == ["T1w", "T2w"]
+    assert contrasts_of(best, ["MTon", "T2w"]) == ["T2w"]
