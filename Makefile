@@ -3,6 +3,7 @@
 # make lint    check the code only
 # make container-test   build both images and try them (root, podman, buildah, runc, debootstrap)
 # make lock    lock what the images install, from constraints.txt
+# make hadolint  check the Dockerfile by hadolint's rules
 # make audit   ask whether a locked package has a known weakness
 # make faults  inject faults into real runs and see that nothing is lost; writes docs/reliability.md
 # make docs    the documentation site, in build/site
@@ -22,7 +23,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs scale bench bench-levels studies losses clean container-test lock audit faults
+.PHONY: help demo test lint docs scale bench bench-levels studies losses clean container-test lock audit hadolint faults
 
 PYTHON ?= python3
 TORCH := torch==2.13.0
@@ -120,6 +121,9 @@ lock: $(READY) $(TOOLS)/.ready
 
 audit: $(READY) $(TOOLS)/.ready
 	@$(BIN)/python -m container.audit $(TOOLS)/bin || [ $$? = 3 ]  # 3: nobody could be asked, as it said
+
+hadolint: $(TOOLS)/.ready
+	$(TOOLS)/bin/hadolint Dockerfile
 
 clean:
 	rm -rf $(DEMO) build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache
