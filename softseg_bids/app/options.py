@@ -16,6 +16,7 @@ from softseg_bids.app.settings import PRIVATE, Settings
 
 LEVELS = ("participant", "group")
 UNITS_GB = {"M": 1 / 1024, "G": 1.0, "T": 1024.0}
+MODEL_HELP = "another checkpoint: of softseg, of the contrast-agnostic releases v2.x, or a folder of nnU-Net"
 MOST_THREADS = 8  # more threads a process gain little on volumes of this size
 
 
@@ -115,7 +116,7 @@ def single_parser() -> Parser:
     result.add_argument(
         "--corrected", type=existing_file, metavar="FILE", help="a corrected cord mask of the image"
     )
-    result.add_argument("--model", type=existing_file, metavar="FILE", help="another checkpoint of softseg")
+    result.add_argument("--model", type=existing, metavar="PATH", help=MODEL_HELP)
     result.add_argument("--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}")
     result.add_argument("--omp-nthreads", type=count, default=usable_cpus(), metavar="N")
     return result
@@ -200,7 +201,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_measures(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", type=existing_file, metavar="FILE", help="another checkpoint of softseg")
+    group.add_argument("--model", type=existing, metavar="PATH", help=MODEL_HELP)
     group.add_argument(
         "--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}", help="where the network runs"
     )
@@ -374,6 +375,14 @@ def existing_file(text: str) -> Path:
     path = Path(text).absolute()
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text}: is not a file; check the path")
+    return path
+
+
+def existing(text: str) -> Path:
+    """An argument that is a file or a folder."""
+    path = Path(text).absolute()
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text}: does not exist; check the path")
     return path
 
 
