@@ -58,10 +58,16 @@ def _hunger(folder: Path, end: str) -> None:
     mark.unlink()
 
 
-steps.run_network = stand_in
-level_steps.run_levels = lambda *_: None
+def install() -> None:
+    """Put the stand-in into the place of the network, in this process."""
+    steps.run_network = stand_in
+    level_steps.run_levels = lambda *_: None
 
-# Worker processes import this file again: nothing but the guard may run.
+
+# Here and in worker processes, which import this file again, but not in whoever only wants its names.
+if __name__ in ("__main__", "__mp_main__"):
+    install()
+
 if __name__ == "__main__":
     from softseg_bids.app.cli import main
 

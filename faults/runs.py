@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from faults.door import ROOT
+from faults.door import ROOT, install
 from faults.whole import Report, results
 
 # Imported here, so that a fork has them: the command line imports them when it needs them.
@@ -127,6 +127,7 @@ def forked(argv: Sequence[object], log: Path, **environment: str) -> Process:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         os.environ.update(environment)
         tempfile.tempdir = None
+        install()
         code = main([*map(str, argv)])
     except BaseException:
         traceback.print_exc()

@@ -14,6 +14,7 @@ from faults import kills, places
 from faults.lab import Lab, Outcome
 from faults.runs import ROOT, differences, send, watched
 from faults.whole import half_written, problem_of
+from softseg_bids.app import level_steps, steps
 
 pytestmark = pytest.mark.timeout(1200)
 PATIENT_S = 60.0  # a test machine may be busy; `make faults` asks for 5 s
@@ -79,6 +80,12 @@ def test_a_locale_without_most_letters(lab: Lab) -> None:
 
 class TestTheInstruments:
     """What would find harm finds it."""
+
+    def test_the_stand_in_stays_in_the_runs(self, lab: Lab) -> None:
+        """Tests of the real network may share this process."""
+        assert lab.reference
+        assert steps.run_network.__module__ == steps.__name__
+        assert level_steps.run_levels.__module__ == level_steps.__name__
 
     def test_half_a_file_is_seen(self, lab: Lab, tmp_path: Path) -> None:
         lab.clear()
