@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,12 @@ def write_study(root: Path, people: tuple[str, ...] = PEOPLE, contrasts: tuple[s
     return root
 
 
+@cache
 def body(person: str, grow_mm: float = 0.0) -> Array:
-    """The cord fraction of a person, grown by this much in radius."""
-    return cylinder(grid(), RADII_MM[person] + grow_mm, over=3)
+    """The cord fraction of a person, grown by this much in radius (read only)."""
+    array = cylinder(grid(), RADII_MM[person] + grow_mm, over=3)
+    array.flags.writeable = False
+    return array
 
 
 def area_mm2(person: str, grow_mm: float = 0.0) -> float:

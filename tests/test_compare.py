@@ -57,7 +57,7 @@ def compared(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     first, second, third = (other / f"{stem(person, 'T1w')}_seg.nii.gz" for person in PEOPLE)
     write_image(second, np.zeros(grid().shape, np.uint8), grid())
     write_image(third, body(PEOPLE[2])[:-1], grid()._replace(shape=(23, 24, 38)))
-    half = body(PEOPLE[0], GROWN["T1w"])
+    half = body(PEOPLE[0], GROWN["T1w"]).copy()
     half[:, :, 19:] = 0
     write_image(first, half, grid())
     lines = [
