@@ -11,12 +11,13 @@ from pathlib import Path
 
 from container.conditions import Condition, Mounts
 from container.debian import base_archive
-from container.processes import Failed, run, unmount_below
+from container.processes import Failed, Unavailable, run, unmount_below
 
 PROGRAMS = ("podman", "buildah", "runc")
 BASE = "docker.io/library/debian:bookworm-slim"
-IMAGE = "localhost/softseg:test"
-PULL_S, RUN_S = 120, 5400  # seconds
+IMAGE, TRIVIAL = "localhost/softseg:test", "localhost/trivial:test"
+BUILD = ("--layers=false", "--isolation", "chroot", "--network", "host", "--pull-never")
+PULL_S, TRIVIAL_S, RUN_S = 120, 600, 5400  # seconds
 PYTHON = "/opt/softseg/bin/python"
 # Where the machine's certificates and wheels, which pip was told of, are seen during the build.
 CERTIFICATE, WHEELS, PIP_CONF = "/run/ci/ca.crt", "/run/ci/wheels", "/etc/pip.conf"
@@ -73,6 +74,24 @@ class Podman:
         self._podman("export", "--output", archive, name)
         return "the published image", archive
 
+    def try_out(self, condition: Condition, mounts: Mounts) -> None:
+        """Build and run an image of nothing but the base: what fails after this is the recipe's own fault.
+
+        Raises
+        ------
+        Unavailable
+            If this machine cannot do even that, or cannot reach Debian's packages from within a build.
+        """
+        folder = self.folder / "trivial"
+        folder.mkdir()
+        (folder / "Dockerfile").write_text(f"FROM {BASE}\nRUN apt-get update\n")
+        try:
+            run(["buildah", "bud", *BUILD, "-t", TRIVIAL, folder], self.environment, timeout_s=TRIVIAL_S)
+            self._podman("run", *flags(condition, mounts), TRIVIAL, "true", timeout_s=TRIVIAL_S)
+        except Failed as failure:
+            raise Unavailable(f"not even a trivial image can be built and run here: {failure}") from failure
+        self._podman("rmi", TRIVIAL)
+
     def build(self, context: Path, torch_index: str | None, facts: dict[str, str]) -> None:
         """Build the image from nothing but its base.
 
@@ -90,8 +109,7 @@ class Podman:
             arguments["TORCH_INDEX"] = torch_index
         given = [word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")]
         seen = [word for path, place in pip_mounts(self.folder) for word in ("-v", f"{path}:{place}:ro")]
-        options = ["--layers=false", "--isolation", "chroot", "--network", "host", "--pull-never"]
-        run(["buildah", "bud", *options, *seen, *given, "-t", IMAGE, context], self.environment)
+        run(["buildah", "bud", *BUILD, *seen, *given, "-t", IMAGE, context], self.environment)
 
     def app(self, condition: Condition, mounts: Mounts, arguments: Sequence[object]) -> str:
         """Run the image as a user would, and return what it says."""

@@ -62,6 +62,8 @@ class Trial:
         engine.set_up()
         origin, self.archive = timed("base image", engine.base)
         say(f"the base is {origin}")
+        with self._out(STRANGER) as out:
+            timed("a trivial image", engine.try_out, RESTRICTED[1], Mounts(self.empty, out))
         timed("build, Dockerfile", engine.build, self.context, self.torch_index, self.facts)
         self._size("image", engine.size_gb())
         self._labels(json.dumps(engine.labels()))

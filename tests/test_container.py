@@ -359,6 +359,16 @@ def test_a_mirror_that_cannot_be_reached_is_no_failure_of_the_images(
         debian.make_tree("trixie", tmp_path / "tree")
 
 
+def test_a_machine_that_can_build_nothing_is_no_failure_of_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podman, "run", lambda *_, **__: processes.run(["sh", "-c", "echo why; false"]))
+    engine = podman.Podman(tmp_path)
+    with pytest.raises(processes.Unavailable, match=r"not even a trivial image .*\nwhy"):
+        engine.try_out(RESTRICTED[1], Mounts(tmp_path, tmp_path))
+    assert (tmp_path / "trivial" / "Dockerfile").read_text().startswith(f"FROM {podman.BASE}\n")
+
+
 def test_the_sources_are_copied_without_what_is_no_source(tmp_path: Path) -> None:
     copy = context.snapshot(tmp_path / "context")
     assert (copy / "softseg_bids/model/weights/default.pt").is_file()
