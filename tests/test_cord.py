@@ -7,7 +7,7 @@ import pytest
 from cord_phantoms import AREA_MM2, SEMI_AP_MM, SEMI_RL_MM, cylinder, direction
 from scipy.stats import norm
 
-from softseg_bids.core.cord import Centreline, inspect_slices, measure_slices, trace
+from softseg_bids.core.cord import Centreline, inspect_slices, measure_areas, measure_slices, trace
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.5, 0.5, 5.0), (0.9, 0.9, 5.0), (2.5, 0.8, 0.8)]
 TILTS = [(0.0, 0.0), (20.0, 0.0), (20.0, 20.0), (40.0, 0.0)]
@@ -107,6 +107,17 @@ def test_replaced_tangents_are_used() -> None:
     tilted = np.tile(direction(30.0), (len(line.slices), 1))
     table = measure_slices(soft, ISO, line._replace(tangents=tilted))
     np.testing.assert_allclose(table["area_mm2"], AREA_MM2 * np.cos(np.pi / 6), rtol=1e-3)
+
+
+def test_areas_alone_are_those_of_the_table() -> None:
+    soft = cylinder((1.0, 1.0, 1.0), (20.0, 20.0), width_mm=30, height_mm=12)
+    soft[:, :, 4] = 0
+    line = trace(soft, ISO)
+    assert line is not None
+    whole, areas = measure_slices(soft, ISO, line), measure_areas(soft, ISO, line)
+    assert set(areas) == {"area_mm2", "area_binary_mm2", "length_mm"}
+    for name, values in areas.items():
+        np.testing.assert_array_equal(values, whole[name])
 
 
 def test_inspection_sees_the_border_and_the_pieces() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from softseg_bids.app.alignment import Traced, align
 from softseg_bids.app.session_steps import canonical_grid
 from softseg_bids.bids.rows import Row, read_rows
-from softseg_bids.core.cord import Centreline, measure_slices, trace
+from softseg_bids.core.cord import Centreline, measure_areas, trace
 from softseg_bids.core.levels import Region, common_extent, regions, summarise
 from softseg_bids.core.quality import image_flags, in_means, slice_flags
 from softseg_bids.image.grid import Array, Grid, canonical, stored_slices
@@ -82,7 +82,7 @@ def measured(soft: Array, place: Place) -> Measured:
         Canonical axes, [0, 1].
     place : Place
     """
-    table = measure_slices(soft, place.grid.spacing_mm, place.line)
+    table = measure_areas(soft, place.grid.spacing_mm, place.line)
     flags = slice_flags(table, float(place.grid.spacing_mm[2]))
     usable = in_means(flags) & np.isfinite(table["area_mm2"])
     return Measured(
