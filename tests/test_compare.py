@@ -238,6 +238,16 @@ class TestBadInput:
         assert rows_of(tmp_path / "page" / "compare_key.tsv") == []
 
 
+def test_corrected_masks_are_told(study: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study / "out", tmp_path / "out", ignore=shutil.ignore_patterns(".*", "logs")))
+    for table in out.glob("sub-*/anat/*desc-session_morph.json"):
+        table.write_text(table.read_text().replace('"mask_source": "model"', '"mask_source": "corrected"'))
+    other = write_masks(tmp_path / "other", {"T2w": 0.0})
+    assert compare([str(out), str(other), "-o", str(tmp_path / "page"), "--pairs", "1"]) == 0
+    text = (tmp_path / "page" / "compare.html").read_text()
+    assert "3 images of softseg carry corrected masks: there the correction is compared" in text
+
+
 def test_measured_again_our_areas_are_those_of_the_app(study: Path) -> None:
     """The place read back from the tables is the one the app measured at."""
     image = next(each for each in read_ours(study / "out") if each.contrast == "T1w")

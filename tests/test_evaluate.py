@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from study_phantoms import (
 
 from softseg_bids.core.scores import binarise, dice
 from softseg_bids.study.doors import evaluate
-from softseg_bids.study.evaluate import contrasts_of
+from softseg_bids.study.evaluate import contrasts_of, uncorrected
 from softseg_bids.study.judge import scores_of
 
 EVEN = dict.fromkeys(CONTRASTS, 0.0)
@@ -255,6 +256,18 @@ def test_a_label_s_own_hard_copy_scores_one_in_hard_dice_only() -> None:
     found = scores_of(binarise(soft), soft, np.ones(3))
     assert found["dice"] == 1 and found["hausdorff_95_mm"] == 0
     assert found["soft_dice"] < 1 and found["relative_volume_error"] != 0
+
+
+def test_a_correction_is_not_judged_for_the_network(tmp_path: Path) -> None:
+    """A label that was merged into the results would be compared with itself."""
+    plain, corrected, lost = (tmp_path / f"sub-0{n}_label-SC_desc-T2w_probseg.nii.gz" for n in (1, 2, 3))
+    for path, source in ((plain, "model"), (corrected, "corrected"), (lost, "corrected")):
+        path.touch()
+        path.with_name(path.name.replace(".nii.gz", ".json")).write_text(json.dumps({"MaskSource": source}))
+    before = tmp_path / "sub-02_label-SC_desc-T2wModel_probseg.nii.gz"
+    before.touch()
+    found = uncorrected({"a": [plain], "b": [corrected], "c": [lost]})
+    assert found == {"a": [plain], "b": [before], "c": []}
 
 
 def test_the_contrast_set_is_what_is_there() -> None:

@@ -152,6 +152,11 @@ def _remarks(images: Sequence[Ours], used: pd.DataFrame) -> list[str]:
     if (people := used["participant_id"].nunique()) < 3:
         counted = f"Only {people} participant{'s' if people > 1 else ''}"
         notes.append(f"{counted}: no bias or limits of agreement can be given.")
+    by_hand = {image.source for image in images if image.card.get("mask_source") == "corrected"}
+    if corrected := by_hand & set(used["source_image"]):
+        notes.append(
+            f"{len(corrected)} images of softseg carry corrected masks: there the correction is compared."
+        )
     absent = {image.source for image in images} - set(used["source_image"])
     if absent:
         notes.append(f"{len(absent)} of {len(images)} images could not be compared; see the failures.")
