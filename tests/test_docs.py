@@ -17,9 +17,11 @@ from softseg_bids.app.outcome import Exit
 from softseg_bids.bids.columns import COLUMNS
 from softseg_bids.bids.products import PRODUCTS
 from softseg_bids.core import quality
+from softseg_bids.lab.cli import parser as train_parser
 from softseg_bids.study.doors import compare_parser, drift_parser, evaluate_parser
 from softseg_bids.study.tables import COLUMNS as STUDY_TABLES
 from softseg_bids.study.tables import DESCRIBED
+from softseg_bids.truth.cli import parser as truth_parser
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -31,7 +33,9 @@ def text_of(page: str) -> str:
 
 
 def options() -> set[str]:
-    parsers = (parser, single_parser, compare_parser, drift_parser, evaluate_parser)
+    parsers = (
+        parser, single_parser, compare_parser, drift_parser, evaluate_parser, truth_parser, train_parser,
+    )  # fmt: skip
     actions = [action for make in parsers for action in make()._actions]
     return {option for action in actions for option in action.option_strings}
 
@@ -53,6 +57,19 @@ def test_options_exist(page: Path) -> None:
         "--bind", "--array", "--cpus-per-task", "--processing-level", "--write",
     }  # fmt: skip
     assert named - others <= options()
+
+
+@pytest.mark.parametrize(
+    ("page", "make"),
+    [("soft-truth.md", truth_parser), ("training.md", train_parser)],
+)
+def test_every_option_of_the_training_commands_is_explained(page: str, make: Callable[[], Parser]) -> None:
+    text = text_of(page)
+    usual = {"--help", "--version", "--participant-label", "--session-label", "--session-id", "--device"}
+    for action in make()._actions:
+        names = {name for name in action.option_strings if name.startswith("--") and "_" not in name}
+        for name in names - usual - {"--seed", "--omp-nthreads"}:
+            assert name in text, name
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""Networks and losses by name: the published ones and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool3d
+
+from softseg_bids.model.loss import absolute_error, adaptive_wing, cross_entropy, soft_dice, squared_error
+from softseg_bids.model.network import SEGMENTER, Architecture, FoldedUNet, Triple
+from softseg_bids.model.releases.contrast_agnostic import WINDOW
+from softseg_bids.model.releases.plainconv import PUBLISHED, Layout, PlainConvUNet
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+PLAIN, FOLDED = "plainconvunet", "folded"
+ARCHITECTURES = (PLAIN, FOLDED)
+
+
+class LossRecipe(NamedTuple):
+    """A loss, and the weight of soft Dice beside it at the beginning (it fades with the learning rate)."""
+
+    loss: Loss
+    dice: float = 0.0
+
+
+LOSSES: dict[str, LossRecipe] = {
+    "ours": LossRecipe(cross_entropy, 1.0),
+    "adaptive-wing": LossRecipe(adaptive_wing),
+    "cross-entropy": LossRecipe(cross_entropy),
+    "absolute": LossRecipe(absolute_error),
+    "squared": LossRecipe(squared_error),
+    "dice": LossRecipe(soft_dice),
+}
+
+
+class Recipe(NamedTuple):
+    """What a network is trained on.
+
+    Attributes
+    ----------
+    name : str
+        Of :data:`ARCHITECTURES`.
+    window : tuple of int
+        The patch.
+    spacing_mm : tuple of float
+    multiple : tuple of int
+        Of which each side of the patch must be one.
+    """
+
+    name: str
+    window: Triple
+    spacing_mm: tuple[float, float, float]
+    multiple: Triple
+
+
+def recipe_of(name: str, window: Triple | None = None) -> Recipe:
+    """The recipe of an architecture, with another patch if one is given.
+
+    Raises
+    ------
+    ValueError
+        If the patch does not fit the network.
+    """
+    if name == PLAIN:
+        found = Recipe(name, window or WINDOW, (1.0, 1.0, 1.0), (16, 32, 32))
+        # Instance normalisation needs more than one voxel on the coarsest grid.
+        least = 2
+    else:
+        half = 2 ** (len(SEGMENTER.channels) - 1)
+        x, y, z = (f * half for f in SEGMENTER.fold)
+        found, least = Recipe(name, window or SEGMENTER.window, SEGMENTER.spacing_mm, (x, y, z)), 2
+    cells = [n // m for n, m in zip(found.window, found.multiple, strict=True)]
+    fits = all(n % m == 0 for n, m in zip(found.window, found.multiple, strict=True))
+    if not fits or cells[0] * cells[1] * cells[2] < least:
+        raise ValueError(
+            f"a patch of {found.window} does not fit {name}: its sides must be multiples of "
+            f"{found.multiple}, with at least {least} such blocks"
+        )
+    return found
+
+
+def network_of(recipe: Recipe, layout: Layout = PUBLISHED) -> nn.Module:
+    """A network with random weights."""
+    if recipe.name == FOLDED:
+        return FoldedUNet(architecture_of(recipe))
+    network = PlainConvUNet(layout)
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+            nn.init.kaiming_normal_(module.weight, a=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for head in network.decoder.seg_layers:  # type: ignore[union-attr]
+        # Cord is rare: begin by expecting none.
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.constant_(head.bias, -3.0)
+    return network
+
+
+def architecture_of(recipe: Recipe) -> Architecture:
+    """What a checkpoint of ours says about a folded network."""
+    return SEGMENTER._replace(window=recipe.window)
+
+
+def total_loss(
+    network: nn.Module, image: Tensor, cord: Tensor, seen: Tensor, recipe: LossRecipe, fading: float
+) -> Tensor:
+    """The loss of a batch; with deep supervision where the network has heads at several scales.
+
+    Head ``i`` has weight 0.5^i, and as its target the mean fraction of its larger voxels.
+    """
+    heads = network.supervised(image) if isinstance(network, PlainConvUNet) else [network(image)]
+    weights = [0.5**number for number in range(len(heads))]
+    total = image.new_zeros((), dtype=torch.float32)
+    for weight, head in zip(weights, heads, strict=True):
+        x, y, z = head.shape[2:]
+        size = (x, y, z)
+        mass = adaptive_avg_pool3d(seen, size)
+        target = adaptive_avg_pool3d(cord * seen, size) / mass.clamp_min(1e-6)
+        whole = (mass > 0.999).float()
+        logits = head.float()
+        value = recipe.loss(logits, target, whole)
+        if recipe.dice:
+            value = value + recipe.dice * fading * soft_dice(logits, target, whole)
+        total = total + weight * value
+    return total / sum(weights)
