@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softseg_bids.app.identity import version
-from softseg_bids.app.options import LEVELS, count, existing_file, parser
+from softseg_bids.app.options import LEVELS, count, existing, existing_file, parser
 from softseg_bids.app.outcome import Exit
 
 PATH = Path(__file__).parents[1] / "boutiques" / "softseg.json"
@@ -97,7 +97,7 @@ def kind(action: argparse.Action) -> str:
         return "Flag"
     if action.type is count:
         return "Number"
-    return "File" if action.type is existing_file or action.dest in FOLDERS else "String"
+    return "File" if action.type in (existing, existing_file) or action.dest in FOLDERS else "String"
 
 
 if __name__ == "__main__":
