@@ -16,8 +16,8 @@ from softseg_bids.bids.masks import masks_of, owner_of
 from softseg_bids.core.scores import dice
 from softseg_bids.image.grid import Array
 from softseg_bids.image.volume import read_grid, read_mask
-from softseg_bids.stats.agreement import LEAST_PAIRS, pair_rows, scaling
 from softseg_bids.study import masks, sct
+from softseg_bids.study.agreements import agreements
 from softseg_bids.study.compare_page import write_page
 from softseg_bids.study.ours import MEASURED, Ours, enough, raw_root, read_ours
 from softseg_bids.study.pairs import OTHER, OURS, Candidate, draw_pairs
@@ -129,23 +129,12 @@ def agreement_rows(areas: pd.DataFrame) -> list[dict[str, Any]]:
     Of several sessions of a person the first enters, of several images of a contrast the one that covers
     most; differences are ours minus the other's, the factor is ours over the other's.
     """
-    rows: list[dict[str, Any]] = []
     usable = areas[areas["in_statistics"]].sort_values(
         ["session_id", "coverage"], ascending=[True, False], kind="stable", na_position="first"
     )
     usable = usable.drop_duplicates(["kind", "participant_id", "contrast", "region"]).sort_index()
     usable = usable.sort_values("region", key=lambda names: names.map(region_rank), kind="stable")
-    for (kind, region, contrast), part in usable.groupby(["kind", "region", "contrast"], sort=False):
-        pair = part[["area_mm2", "other_area_mm2"]].to_numpy(float)
-        basis = {"kind": kind, "region": region, "contrast": contrast}
-        rows += [basis | row for row in pair_rows(pair)]
-        if len(pair) >= LEAST_PAIRS:
-            factor = scaling(pair[:, 0], pair[:, 1])
-            rows.append(
-                {**basis, "statistic": "scaling", **factor.columns(), "n_people": len(pair), "units": ""}
-                | {"method": "geometric mean of the ratios"}
-            )
-    return rows
+    return agreements(usable, ("kind", "region", "contrast"), ("area_mm2", "other_area_mm2"))
 
 
 def _added(sum_: Compared, part: Compared) -> Compared:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import math
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -14,13 +11,12 @@ from softseg_bids.app.cli import answered, prepare
 from softseg_bids.app.identity import version
 from softseg_bids.app.options import Parser, count, device
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.study.running import PACKAGED, model_named
+from softseg_bids.study.arguments import existing_folder, existing_place, method, positive
+from softseg_bids.study.running import model_named
 
 PAIRS, SEED = 20, 1
 # 1.4 % of a C2-C3 area, a seventh of what healthy adults differ by.
 TOLERANCE_MM2 = 1.0
-# What the labels themselves are called among methods.
-LABELS = "labels"
 
 
 def compare_parser() -> Parser:
@@ -79,7 +75,7 @@ def drift_parser() -> Parser:
     _add_output(result, "softseg-drift")
     result.add_argument(
         "--tolerance",
-        type=_positive,
+        type=positive,
         default=TOLERANCE_MM2,
         metavar="MM2",
         help=f"largest bias that passes, mm2 ({TOLERANCE_MM2:g})",
@@ -101,7 +97,7 @@ def evaluate_parser() -> Parser:
     result.add_argument("data", type=existing_folder, metavar="DATA", help="the BIDS dataset")
     result.add_argument(
         "methods",
-        type=_method,
+        type=method,
         nargs="+",
         metavar="NAME=PATH",
         help="a method: its name, and a folder of masks, a checkpoint that is run over DATA, or 'packaged'",
@@ -209,45 +205,3 @@ def _add_running(parser: Parser) -> None:
     group.add_argument("--nprocs", type=count, metavar="N", help="processes at once")
     group.add_argument("--omp-nthreads", type=count, default=1, metavar="N", help="threads of each process")
     group.add_argument("--mem", metavar="SIZE", help="memory for all processes: 8G")
-
-
-def _method(text: str) -> tuple[str, Path | None]:
-    """An argument that is a method: its name and where its masks or its model lie (None: packaged)."""
-    name, separator, where = text.partition("=")
-    if not separator or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name) or name == LABELS:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not NAME=PATH with a name of letters, digits and _ . + - (and not {LABELS!r})"
-        )
-    if where == PACKAGED:
-        return name, None
-    path = Path(where).absolute()
-    if not path.exists():
-        raise argparse.ArgumentTypeError(f"{where}: does not exist; check the path of {name}")
-    return name, path
-
-
-def _positive(text: str) -> float:
-    """An argument that is a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def existing_folder(text: str) -> Path:
-    """An argument that is a folder."""
-    path = Path(text).absolute()
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: is not a folder; check the path")
-    return path
-
-
-def existing_place(text: str) -> Path:
-    """An argument that is a folder or a file."""
-    path = Path(text).absolute()
-    if not path.exists():
-        raise argparse.ArgumentTypeError(f"{text}: does not exist; check the path")
-    return path

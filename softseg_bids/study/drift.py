@@ -16,7 +16,8 @@ from softseg_bids.app.group_tables import best_images, usable_rows
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.results import session_tables
 from softseg_bids.bids.derivatives import write_json
-from softseg_bids.stats.agreement import LEAST_PAIRS, pair_rows, scaling
+from softseg_bids.stats.agreement import LEAST_PAIRS
+from softseg_bids.study.agreements import agreements
 from softseg_bids.study.drift_page import write_page
 from softseg_bids.study.place import leading_region, region_rank
 from softseg_bids.study.running import PACKAGED, Side, has_results, model_facts, run_model
@@ -106,18 +107,7 @@ def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 def statistics(areas: pd.DataFrame) -> list[dict[str, Any]]:
     """Bias, limits, slope and scaling factor of every region and contrast, new minus old."""
-    rows: list[dict[str, Any]] = []
-    for (region, contrast), part in areas[areas["in_statistics"]].groupby(["region", "contrast"], sort=False):
-        pair = part[[NEW, OLD]].to_numpy(float)
-        basis = {"region": region, "contrast": contrast}
-        rows += [basis | row for row in pair_rows(pair)]
-        if len(pair) >= LEAST_PAIRS:
-            factor = scaling(pair[:, 0], pair[:, 1])
-            rows.append(
-                {**basis, "statistic": "scaling", **factor.columns(), "n_people": len(pair), "units": ""}
-                | {"method": "geometric mean of the ratios"}
-            )
-    return rows
+    return agreements(areas[areas["in_statistics"]], ("region", "contrast"), (NEW, OLD))
 
 
 def judged(
