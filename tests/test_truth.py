@@ -17,7 +17,8 @@ from softseg_bids.image.grid import Grid
 from softseg_bids.image.sampling import mean_over_voxels, points_of, values_at
 from softseg_bids.image.volume import DataError
 from softseg_bids.truth.cli import main
-from softseg_bids.truth.session import Given, Settings, soft_truth
+from softseg_bids.truth.geometry import Given
+from softseg_bids.truth.session import Settings, soft_truth
 
 FINE = np.array([1.0, 1.0, 1.0])
 
@@ -266,5 +267,5 @@ def test_bad_input_ends_with_its_exit_code_and_a_line(
     assert main([str(bids.root), str(bids.root)]) == 64
     assert main([str(bids.root), str(out), "--tolerance", "0"]) == 64
     assert main([str(bids.root), str(out), "--tolerance", "wide"]) == 64
-    assert "is not a number of mm above 0" in capsys.readouterr().err
+    assert "is not a number above 0" in capsys.readouterr().err
     assert main([str(bids.root), str(out), "--masks", str(tmp_path / "none")]) == 64

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import math
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from softseg_bids.app.cli import answered, prepare
 from softseg_bids.app.identity import version
-from softseg_bids.app.options import Parser, count, device, existing
+from softseg_bids.app.options import Parser, count, device, existing, positive, share
 from softseg_bids.app.outcome import Exit, Stop
 
 PROGRAM = "softseg-train"
@@ -48,7 +46,7 @@ def parser() -> Parser:
     )
     result.add_argument("--start", type=existing, metavar="PATH", help="fine-tune this checkpoint")
     result.add_argument(
-        "--synthetic", type=_share, default=0.0, metavar="SHARE", help="share of procedural bodies (0)"
+        "--synthetic", type=share, default=0.0, metavar="SHARE", help="share of procedural bodies (0)"
     )
     result.add_argument(
         "--no-augmentation", dest="augment", action="store_false", help="real images as they are"
@@ -57,7 +55,7 @@ def parser() -> Parser:
     result.add_argument("--steps", type=count, default=50_000, metavar="N", help="in all (50000)")
     result.add_argument("--batch", type=count, default=2, metavar="N", help="(2)")
     result.add_argument(
-        "--rate", type=_positive, default=1e-3, metavar="R", help="learning rate at first (0.001)"
+        "--rate", type=positive, default=1e-3, metavar="R", help="learning rate at first (0.001)"
     )
     result.add_argument(
         "--every", type=count, default=250, metavar="N", help="steps between validations (250)"
@@ -121,24 +119,3 @@ def _check(chosen: Namespace) -> None:
                 Exit.USAGE,
                 f"{folder}: is no dataset to train on; name its folder, and another for the training",
             )
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1")
-    return value
-
-
-def _positive(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import math
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from softseg_bids.app.cli import answered, prepare
 from softseg_bids.app.identity import version
-from softseg_bids.app.options import Parser, count
+from softseg_bids.app.options import Parser, count, positive
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.core.softtruth import TOLERANCE_MM
 
@@ -53,7 +51,7 @@ def parser() -> Parser:
     )
     result.add_argument(
         "--tolerance",
-        type=_positive,
+        type=positive,
         default=TOLERANCE_MM,
         metavar="MM",
         help=f"slices further than this from the session's centreline are rejected ({TOLERANCE_MM:g})",
@@ -100,13 +98,3 @@ def _check(chosen: Namespace) -> None:
     if chosen.bids.resolve() == chosen.out.resolve():
         raise Stop(Exit.USAGE, f"{chosen.out}: is the dataset itself; name another folder")
     chosen.masks = (chosen.masks or chosen.bids / "derivatives").absolute()
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of mm above 0")
-    return value

@@ -15,7 +15,8 @@ from softseg_bids.pages.figures import montage
 from softseg_bids.pages.layers import Layers
 from softseg_bids.pages.marks import SliceNote
 from softseg_bids.pages.truth import Offsets
-from softseg_bids.truth.session import Given, Truth
+from softseg_bids.truth.geometry import Given
+from softseg_bids.truth.session import Truth
 
 
 def draw(path: Path, scan: Scan, given: Given, truth: Truth) -> Layers | None:

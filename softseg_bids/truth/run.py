@@ -23,7 +23,8 @@ from softseg_bids.image.volume import DataError, read_grid, read_mask
 from softseg_bids.pages.truth import ContrastBlock, SessionPart, TruthPage, truth_page
 from softseg_bids.truth.cli import PROGRAM, TRUST
 from softseg_bids.truth.figures import draw, offsets
-from softseg_bids.truth.session import Given, Settings, Truth, soft_truth
+from softseg_bids.truth.geometry import Given
+from softseg_bids.truth.session import Settings, Truth, soft_truth
 
 LABELS = "labels"
 TABLE = "group_softgt.tsv"
