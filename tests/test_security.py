@@ -213,7 +213,8 @@ class TestThePage:
         sidecar = bids.root / T2W.replace(".nii.gz", ".json")
         sidecar.write_text(json.dumps({"InstitutionName": NASTY, "Manufacturer": NASTY}))
         described = bids.root / "dataset_description.json"
-        described.write_text(json.dumps({"Name": NASTY, "BIDSVersion": "1.11.1"}))
+        # The end of the name is half a character, which no encoding knows.
+        described.write_text(json.dumps({"Name": NASTY + "\ud800", "BIDSVersion": "1.11.1"}))
         out = tmp_path / "out"
         assert softseg(bids.root, out, "participant") == 0
         html = (out / "sub-01.html").read_text(encoding="utf-8")

@@ -244,7 +244,7 @@ def subject_page(page: SubjectPage, path: Path) -> Path:
     """
     html = _environment().get_template("subject.html").render(page=page, table=region_table)
     with written_aside(path) as aside:
-        aside.write_text(html, encoding="utf-8")
+        aside.write_text(html, encoding="utf-8", errors="backslashreplace")
     return path
 
 
