@@ -18,8 +18,9 @@ Spacing = tuple[float, float, float]
 
 # How far brightness is gathered (standard deviation): more than a cord's radius, less than a vertebra.
 REACH_MM = 4.0
-# Cord and surroundings are taken one voxel off the estimated edge (in plane), surroundings up to three.
-OFF, AROUND = (3, 3, 1), (7, 7, 1)
+# Voxels across, in plane: cord and surroundings are taken one voxel off the estimated edge, surroundings
+# up to two; the cord may be up to three beyond it.
+OFF, AROUND, NEAR = (3, 3, 1), (5, 5, 1), (7, 7, 1)
 # Every look starts from the one before, so that an estimate far off can still come home.
 LOOKS = 3
 # Rescaled values beyond these say no more than that the voxel is neither.
@@ -46,34 +47,41 @@ def relative(image: Tensor, estimate: Tensor, spacing_mm: Spacing) -> tuple[Tens
     Tensor of bool, shape (n, 1, x, y, z)
         Where the cord may be: the estimate and three voxels around it in plane.
     """
-    wide = max_pool3d(estimate, OFF, stride=1, padding=_half(OFF))
-    wider = max_pool3d(estimate, AROUND, stride=1, padding=_half(AROUND))
-    narrow = -max_pool3d(-estimate, OFF, stride=1, padding=_half(OFF))
+    narrow, wide, wider, near = (
+        -_pooled(-estimate, OFF), _pooled(estimate, OFF), _pooled(estimate, AROUND), _pooled(estimate, NEAR)
+    )  # fmt: skip
     core = (2 * narrow - 1).clamp_min(0)
     ring = (2 * wider - 1).clamp_min(0) * (1 - 2 * wide).clamp_min(0)
-    sums = _gathered(torch.cat([core, core * image, core * image**2, ring, ring * image], dim=1), spacing_mm)
-    inside, around = sums[:, :1].clamp_min(1e-9), sums[:, 3:4].clamp_min(1e-9)
-    cord, surroundings = sums[:, 1:2] / inside, sums[:, 4:] / around
-    deviation = (sums[:, 2:3] / inside - cord**2).clamp_min(1e-6).sqrt()
-    step = cord - surroundings
-    divisor = torch.where(step >= 0, 1.0, -1.0) * step.abs().clamp_min(1e-2)
-    scaled = ((image - surroundings) / divisor).clamp(LEAST, MOST)
-    clear = step.abs() / deviation
+    inside, sum_inside, squares = _gathered(
+        torch.cat([core, core * image, core * image**2], dim=1), spacing_mm
+    )
+    cord = sum_inside / inside.clamp_min(1e-9)
+    deviation = (squares / inside.clamp_min(1e-9) - cord**2).clamp_min(1e-6).sqrt()
+    off = (image - cord) / deviation
+    # Fluid may be thin, with ligament and bone right behind it: what lies on the other side of the cord's
+    # brightness than most of the ring is not the fluid.
+    side = torch.where((ring * off.tanh()).sum(dim=(2, 3, 4), keepdim=True) >= 0, 1.0, -1.0)
+    ring = ring * (3 * side * off).sigmoid()
+    around, sum_around = _gathered(torch.cat([ring, ring * image], dim=1), spacing_mm)
+    surroundings = sum_around / around.clamp_min(1e-9)
+    step = (side * (surroundings - cord)).clamp_min(1e-2)
+    scaled = (1 - side * (image - cord) / step).clamp(LEAST, MOST)
+    clear = step / deviation
     known = (inside > 1e-6) & (around > 1e-6)
-    return torch.cat([scaled, clear / (clear + 3)], dim=1) * known, wider > 0.5
+    return torch.cat([scaled, clear / (clear + 3)], dim=1) * known, near > 0.5
 
 
-def _half(size: Triple) -> Triple:
-    return size[0] // 2, size[1] // 2, size[2] // 2
+def _pooled(estimate: Tensor, size: Triple) -> Tensor:
+    return max_pool3d(estimate, size, stride=1, padding=(size[0] // 2, size[1] // 2, size[2] // 2))
 
 
-def _gathered(parts: Tensor, spacing_mm: Spacing) -> Tensor:
-    """Sums over a Gaussian neighbourhood, one matrix an axis."""
+def _gathered(parts: Tensor, spacing_mm: Spacing) -> tuple[Tensor, ...]:
+    """Sums over a Gaussian neighbourhood, one matrix an axis; a channel each."""
     for axis, spacing in enumerate(spacing_mm, start=2):
         at = torch.arange(parts.shape[axis], device=parts.device, dtype=parts.dtype) * spacing
         near = torch.exp(-0.5 * ((at[:, None] - at[None]) / REACH_MM) ** 2) * (spacing / REACH_MM)
         parts = torch.movedim(torch.tensordot(parts, near, dims=([axis], [0])), -1, axis)
-    return parts
+    return parts.split(1, dim=1)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class Refiner(nn.Module):
