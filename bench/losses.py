@@ -29,6 +29,7 @@ from softseg_bids.model.predict import Model, load_own
 from softseg_bids.model.refine import Cascade
 from softseg_bids.model.weights import DEFAULT
 from softseg_bids.training.dataset import Pairs
+from softseg_bids.training.descent import descend
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -71,13 +72,7 @@ class Learner:
         value = self.loss(logits, cord, seen)
         if self.dice:
             value = value + self.dice * remaining * soft_dice(logits, cord, seen)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        return float(value.detach())
+        return descend(value, self.optimiser, rate)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

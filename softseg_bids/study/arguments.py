@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from pathlib import Path
 
@@ -26,17 +25,6 @@ def method(text: str) -> tuple[str, Path | None]:
     if not path.exists():
         raise argparse.ArgumentTypeError(f"{where}: does not exist; check the path of {name}")
     return name, path
-
-
-def positive(text: str) -> float:
-    """An argument that is a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
 
 
 def existing_folder(text: str) -> Path:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from softseg_bids.app.cli import answered, prepare
 from softseg_bids.app.identity import version
-from softseg_bids.app.options import Parser, count, device
+from softseg_bids.app.options import Parser, count, device, positive
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.study.arguments import existing_folder, existing_place, method, positive
+from softseg_bids.study.arguments import existing_folder, existing_place, method
 from softseg_bids.study.running import model_named
 
 PAIRS, SEED = 20, 1

@@ -22,6 +22,7 @@ from softseg_bids.image.volume import DataError, written_aside
 from softseg_bids.training.augment import augmentation
 from softseg_bids.training.cases import Case, cut_patch, normalised
 from softseg_bids.training.dataset import Pair, draw_pair
+from softseg_bids.training.descent import descend
 from softseg_bids.training.recipes import PLAIN, LossRecipe, Recipe, total_loss
 
 # Patches of each validation image, evenly spread along its label.
@@ -207,15 +208,9 @@ def _step(
     fading: float,
 ) -> float:
     image, cord, seen = batch
-    for group in optimiser.param_groups:
-        group["lr"] = rate
     with torch.autocast(image.device.type, torch.bfloat16, enabled=image.device.type == "cuda"):
         value = total_loss(network, image, cord, seen, loss, fading)
-    optimiser.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimiser.step()
-    return float(value.detach())
+    return descend(value, optimiser, rate)
 
 
 def _synthetic(rng: np.random.Generator, recipe: Recipe, device: torch.device) -> Pair:

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from softseg_bids.model.loss import cross_entropy, soft_dice
 from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture, FoldedUNet
 from softseg_bids.training.dataset import Pair, Pairs, draw_pair
+from softseg_bids.training.descent import descend
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -116,16 +117,10 @@ def _train_step(
     dice: float,
 ) -> float:
     image, cord, seen = pair
-    for group in optimiser.param_groups:
-        group["lr"] = rate
     with torch.autocast(image.device.type, torch.bfloat16, enabled=image.device.type == "cuda"):
         logits = learner(image.contiguous(memory_format=torch.channels_last_3d)).float()
     loss = cross_entropy(logits, cord, seen) + dice * soft_dice(logits, cord, seen)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-    optimiser.step()
-    return float(loss.detach())
+    return descend(loss, optimiser, rate)
 
 
 def _slow_average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from softseg_bids.core.evidence import MARKS
 from softseg_bids.model.levels import LEVELS, LevelNet
+from softseg_bids.training.descent import descend
 from softseg_bids.training.levels_data import NOTHING, Examples, as_tensors, draw_examples
 
 VALIDATION_SEED = 30_000_001
@@ -133,14 +134,9 @@ def _parser() -> argparse.ArgumentParser:
 def _train_step(
     network: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, rate: float
 ) -> list[float]:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
     image, marks, tip, level = batch
     loss, parts = level_loss(network(image), marks, tip, level)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimiser.step()
+    descend(loss, optimiser, rate)
     return parts
 
 

@@ -20,13 +20,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, max_pool3d
 from torch.utils.data import DataLoader
 
 from softseg_bids.model.network import Architecture
 from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade
 from softseg_bids.training.dataset import Pairs
+from softseg_bids.training.descent import descend
 from softseg_bids.training.train import save_weights
 
 VALIDATION_SEED = 21_000_001
@@ -200,13 +201,7 @@ def _train_step(
         for _ in range(earlier):
             logits = look(batch.image, logits)
     value = refining_loss(look(batch.image, logits), batch.cord, batch.seen)
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    optimiser.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
-    optimiser.step()
-    return float(value.detach())
+    return descend(value, optimiser, rate)
 
 
 @torch.no_grad()
