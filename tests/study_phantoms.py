@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -110,6 +111,12 @@ def run_app(root: Path, out: Path, folder: Path) -> Path:
 
 
 _made: dict[str, Path] = {}
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """A table as this project writes them, its rows by column."""
+    with path.open() as file:
+        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def shared_study(factory: pytest.TempPathFactory) -> Path:

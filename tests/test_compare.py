@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import centred_grid, write_image
-from study_phantoms import PEOPLE, area_mm2, body, grid, shared_study, stem, write_masks
+from study_phantoms import (
+    PEOPLE,
+    area_mm2,
+    body,
+    grid,
+    rows_of,
+    shared_study,
+    stem,
+    write_masks,
+)
 
 from softseg_bids.core.centreline import Centreline
 from softseg_bids.image.volume import read_grid, read_mask
@@ -31,11 +39,6 @@ from softseg_bids.study.place import (
 )
 
 GROWN = {"T1w": 0.4, "T2w": -0.6}
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def content(page: Path) -> dict[str, Any]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from study_phantoms import PEOPLE, area_mm2, checkpoint, shared_study, stand_in
+from study_phantoms import (
+    PEOPLE,
+    area_mm2,
+    checkpoint,
+    rows_of,
+    shared_study,
+    stand_in,
+)
 
 from softseg_bids.study.doors import drift
 from softseg_bids.study.drift import joined, judged, statistics
 from softseg_bids.study.running import has_results, is_model
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file, delimiter="\t"))
 
 
 @pytest.fixture(scope="module")

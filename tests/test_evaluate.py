@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from study_phantoms import (
     body,
     checkpoint,
     grid,
+    rows_of,
     shared_study,
     stand_in,
     stem,
@@ -30,11 +30,6 @@ from softseg_bids.study.judge import scores_of
 
 EVEN = dict.fromkeys(CONTRASTS, 0.0)
 APART = {"T1w": 0.5, "T2w": -0.5}
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file, delimiter="\t"))
 
 
 @pytest.fixture(scope="module")
