@@ -2,8 +2,9 @@
 
 ``python -m softseg_bids.training.train_levels --folder runs/levels --minutes 60``
 
-The rate warms up, stays constant, and falls to nothing over the last steps of a run
-(``--decay``). The state is saved as it was before that fall, so that a later run goes on from there;
+Drawing an example costs more than learning from it: batches are drawn from a pool, in which new
+examples replace the oldest. The rate warms up, stays constant, and falls to nothing over the last steps
+of a run (``--decay``). The state is saved as it was before that fall, so that a later run goes on from there;
 the averaged weights of the end lie beside it, for ``python -m softseg_bids.training.pack``.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +48,13 @@ def main(argv: list[str] | None = None) -> int:
     validation = _validation(options.validation)
     stream = DataLoader(
         Examples(options.seed * 1_000_003 + step),
-        batch_size=options.batch,
+        batch_size=options.fresh,
         num_workers=options.workers,
         prefetch_factor=4 if options.workers else None,
     )
-    batches = iter(stream)
+    fresh = iter(stream)
+    pool: deque[tuple[Tensor, ...]] = deque(maxlen=options.pool)
+    rng = np.random.default_rng([options.seed, step])
     began, first, falls_from = time.monotonic(), step, None
     losses: list[list[float]] = []
     with (folder / "log.tsv").open("a") as log:
@@ -67,7 +71,9 @@ def main(argv: list[str] | None = None) -> int:
             if done >= 1:
                 break
             rate = options.rate * min(1.0, (step + 1) / WARMUP_STEPS) * (1 - done)
-            batch = [part.to(device) for part in next(batches)]
+            pool.extend(zip(*next(fresh), strict=True))
+            drawn = [pool[i] for i in rng.integers(len(pool), size=options.batch)]
+            batch = [torch.stack(parts).to(device) for parts in zip(*drawn, strict=True)]
             losses.append(_train_step(network, optimiser, batch, rate))
             average.update_parameters(network)
             step += 1
@@ -122,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=2**40, help="total, earlier runs counted in")
     parser.add_argument("--decay", type=int, default=400, help="last steps, over which the rate falls to 0")
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--fresh", type=int, default=3, help="new examples a step")
+    parser.add_argument("--pool", type=int, default=1000, help="examples kept")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw bodies")
