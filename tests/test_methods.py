@@ -17,7 +17,7 @@ def test_the_numbers_of_the_study() -> None:
     text = methods(STUDY)
     assert "in 60 images (T1w, T2w and DWI) of 12 participants of 3 sites" in text
     assert "softseg-bids 1.2.3 (model cafe)" in text
-    assert "numpy 2.0 (Harris et al., 2020) and pandas 2.2" in text
+    assert "numpy 2.0 (Harris et al., 2020) and pandas 2.2 (McKinney, 2010)" in text
     assert "mixed model" not in text  # no table of statistics is there
 
 
@@ -40,6 +40,8 @@ def test_one_person_of_one_site() -> None:
         ("centres", {}, "site as a random effect without adjustment"),
         ("harmonisation", {"combat": True, "combat_fit_on": "controls"}, "fitted on controls"),
         ("norms", {"norms": "published"}, "Valošek et al., 2024"),
+        ("norms", {"norms": "published"}, "De Leener et al., 2018"),
+        ("vendors", {}, "Cohen-Adad et al., 2021; Cohen-Adad, Alonso-Ortiz et al., 2021"),
         ("norms", {"norms": "controls"}, "Crawford & Garthwaite, 2006"),
         ("norms", {"norms": "mine.tsv"}, "a table of norms (mine.tsv)"),
         ("change", {}, "identical stretch"),
@@ -51,6 +53,27 @@ def test_only_what_was_done_is_said(table: str, options: dict[str, object], said
     assert said not in methods(dataclasses.replace(done, tables=frozenset()))
 
 
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ({"given", "shared"}, "were labelled beforehand (numbered as in the Spinal Cord Toolbox; De Leener "
+         "et al., 2017), and were shared"),
+        ({"found"}, "the discs were found by a second network of softseg-bids."),
+        ({"given", "found", "none"}, "2017) or found by"),
+    ],
+)  # fmt: skip
+def test_where_levels_come_from(sources: set[str], said: str) -> None:
+    assert said in methods(dataclasses.replace(STUDY, levels_sources=frozenset(sources)))
+
+
+def test_no_levels_no_sentence_about_them() -> None:
+    text = methods(
+        dataclasses.replace(STUDY, levels_sources=frozenset({"none"}), regions=frozenset({"cord"}))
+    )
+    assert "disc" not in text and "pontomedullary" not in text
+    assert "Bédard & Cohen-Adad, 2022" in methods(dataclasses.replace(STUDY, regions=frozenset({"pmj-50"})))
+
+
 def test_exclusions_are_named() -> None:
     assert "(exclude.tsv)" in methods(dataclasses.replace(STUDY, options={"exclude": "exclude.tsv"}))
 
@@ -58,8 +81,13 @@ def test_exclusions_are_named() -> None:
 def test_text_list_and_bibliography_cite_the_same() -> None:
     everything = dataclasses.replace(
         STUDY,
-        tables=frozenset({"contrasts", "agreement", "groups", "harmonisation", "norms"}),
-        options={"group_column": "group", "combat": True},
+        tables=frozenset({"contrasts", "agreement", "groups", "vendors", "harmonisation", "norms"}),
+        regions=frozenset({"cord", "pmj-50"}),
+        levels_sources=frozenset({"given", "shared"}),
+        libraries=dict.fromkeys(
+            ("numpy", "scipy", "nibabel", "torch", "monai", "pybids", "nipype", "pandas"), "1"
+        ),
+        options={"group_column": "group", "combat": True, "norms": "published"},
     )
     text, entries = methods(everything), bibliography(everything)
     assert "@" not in text
@@ -102,4 +130,12 @@ def test_every_work_is_complete() -> None:
         bool(work.doi) for work in WORKS.values()
     )
     for work in WORKS.values():
-        assert work.short.endswith(work.year) and work.kind in ("article", "inproceedings", "book")
+        assert work.short.endswith(work.year) and work.kind in ("article", "inproceedings", "book", "misc")
+        assert work.doi == "" or re.fullmatch(r"10\.\d{4,5}/\S+", work.doi), work
+
+
+def test_proceedings_without_a_volume() -> None:
+    assert "Conference 56-61. doi:" in listed(WORKS["mckinney2010"])
+    entry = bibtex("m", WORKS["mckinney2010"])
+    assert "  pages = {56--61}" in entry and "volume" not in entry
+    assert "  howpublished = {Zenodo}" in bibtex("b", WORKS["brett"])

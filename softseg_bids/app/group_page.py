@@ -290,5 +290,7 @@ def _study(
         sites=int(long["site"].nunique()),
         libraries=library_versions(),
         tables=frozenset(table.name for table in tables if table.rows),
+        regions=frozenset(long["region"].dropna()),
+        levels_sources=frozenset(long["levels_source"].dropna()),
         options=extra.get("Options", {}),
     )

@@ -30,6 +30,10 @@ class Study:
         Versions of the libraries that touch a number.
     tables : collection of str
         Names of the group's tables that have rows.
+    regions : collection of str
+        Names of the regions in the long table.
+    levels_sources : collection of str
+        Where images have their vertebral levels from: ``given``, ``found``, ``shared``.
     options : mapping
         What the group level was asked for, as the JSON of its tables says.
     """
@@ -43,6 +47,8 @@ class Study:
     contrasts: Sequence[str]
     libraries: Mapping[str, str] = field(default_factory=dict)
     tables: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
+    levels_sources: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -98,8 +104,27 @@ def _morphometry(study: Study) -> list[str]:
         "A region's CSA is the mean over its slices, weighted by the length of cord in each; partly "
         "filled slices at the ends of a slab and slices without cord entered no mean, and regions of "
         "which less than 80 % was seen entered no statistics.",
+        *_levels(study),
         "Of several images of one contrast, the one that covered most of a region was used.",
     ]
+
+
+def _levels(study: Study) -> list[str]:
+    sources, said = study.levels_sources, []
+    ways = {
+        "given": "labelled beforehand (numbered as in the Spinal Cord Toolbox; @deleener2017)",
+        "found": "found by a second network of softseg-bids",
+    }
+    used = [way for source, way in ways.items() if source in sources]
+    if used:
+        shared = ", and were shared with the session's other images in scanner space"
+        said.append(
+            "Vertebral levels reach from the posterior tip of one disc to the next; the discs were "
+            f"{' or '.join(used)}{shared if 'shared' in sources else ''}."
+        )
+    if any(region.startswith("pmj-") for region in study.regions):
+        said.append("CSA was also measured at a distance from the pontomedullary junction (@bedard2022).")
+    return said
 
 
 def _statistics(study: Study) -> list[str]:
@@ -133,6 +158,11 @@ def _statistics(study: Study) -> list[str]:
         said.append(
             f"Centres were compared by mixed models with site as a random effect {_adjusted(options)}."
         )
+    if "vendors" in tables:
+        said.append(
+            "Coefficients of variation within and between sites are given per vendor, as spine-generic "
+            "reports them (@cohenadad2021; @cohenadad2021data)."
+        )
     if "harmonisation" in tables and options.get("combat"):
         said.append(
             "CSA was harmonised over scanners by ComBat (@johnson2007; @fortin2018; for repeated visits "
@@ -160,8 +190,9 @@ def _norms(options: Mapping[str, Any]) -> str:
     kind = options.get("norms", "controls")
     if kind == "published":
         return (
-            "Percentiles are those of a published normative database (@valosek2024; T2w, 19 to 52 years, "
-            "C1 to T3), shifted by the mean distance of the study's own controls from it."
+            "Percentiles are those of a published normative database (@valosek2024, by levels of the PAM50 "
+            "template, @deleener2018; T2w, 19 to 52 years, C1 to T3), shifted by "
+            "the mean distance of the study's own controls from it."
         )
     if kind == "controls":
         return (
@@ -190,7 +221,7 @@ def _software(study: Study) -> list[str]:
     works = {
         "nipype": "@gorgolewski2011", "pybids": "@yarkoni2019", "torch": "@paszke2019",
         "monai": "@cardoso2022",
-        "numpy": "@harris2020", "scipy": "@virtanen2020",
+        "numpy": "@harris2020", "scipy": "@virtanen2020", "pandas": "@mckinney2010", "nibabel": "@brett",
     }  # fmt: skip
     named = [
         f"{name} {version}" + (f" ({works[name]})" if name in works else "")
