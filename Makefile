@@ -63,9 +63,12 @@ demo: $(READY)
 	@$(BIN)/softseg $(DEMO)/bids $(DEMO)/derivatives/softseg group
 	@$(BIN)/python -m softseg_bids.app.demo --compare $(DEMO)/bids $(DEMO)/derivatives/softseg
 
-# One thread: on arrays of this size a second one costs more than it gives.
+# One thread: on arrays of this size a second one costs more than it gives. A file stays with one of
+# the processes, so that its tests share what they made. WORKERS=0: all in one process (for a debugger).
+WORKERS ?= 2
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --cov=softseg_bids --cov-report=term:skip-covered --cov-fail-under=85
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
+	  --cov=softseg_bids --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: $(READY)
 	$(BIN)/ruff check
