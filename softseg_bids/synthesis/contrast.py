@@ -30,10 +30,10 @@ SEQUENCES: dict[str, tuple[float, ...]] = {
             .68, .75, .70, .70, .25, .45, .55, .50, .40, .45, .66),
     "T2starw": (.02, .40, .35, .40, .75, .60, .15, .50, .05, .15, .35, .20, .92, .55, .50,
                 .62, .68, .90, .62, .12, .35, .45, .42, .30, .35, .60),
-    "MTon": (.02, .25, .80, .35, .80, .60, .45, .35, .06, .12, .75, .18, .42, .34, .36,
-             .41, .50, .42, .40, .20, .25, .38, .30, .28, .30, .40),
-    "MToff": (.02, .50, .85, .50, .85, .70, .48, .45, .06, .15, .80, .25, .52, .58, .62,
-              .64, .66, .52, .64, .22, .48, .55, .45, .52, .48, .63),
+    "MTon": (.02, .24, .92, .35, .80, .60, .48, .35, .06, .12, .80, .18, .42, .27, .26,
+             .30, .38, .42, .30, .18, .25, .38, .30, .28, .30, .30),
+    "MToff": (.02, .50, .90, .50, .85, .70, .48, .45, .06, .15, .85, .22, .42, .56, .62,
+              .64, .66, .44, .64, .22, .48, .55, .45, .52, .48, .63),
     "GRET1w": (.02, .42, .95, .45, .90, .65, .55, .40, .06, .14, .88, .22, .24, .55, .66,
                .60, .58, .26, .62, .25, .42, .52, .40, .45, .42, .60),
     "DWI": (.02, .10, .10, .12, .05, .08, .08, .12, .03, .05, .10, .08, .12, .35, .85,
@@ -46,8 +46,9 @@ SEQUENCES: dict[str, tuple[float, ...]] = {
 # How often each is drawn: most for what is scanned most, and for DWI, the one without visible CSF.
 SHARES = np.array([1.3, 1.3, 0.6, 1.1, 1, 1, 1, 2.4, 0.5, 0.6])
 SHARES /= SHARES.sum()
-# A step between CSF and cord below this teaches little but doubt: most such draws are made anew.
-FAINT, FAINT_KEPT = 0.08, 0.25
+# A step between CSF and cord below this share of the brighter one teaches little but doubt, even about plain
+# bright cords: most such draws are made anew. Real sequences lie above 0.25, magnetisation transfer lowest.
+FAINT, FAINT_KEPT = 0.2, 0.1
 CORD_TISSUES = tuple(INDEX[name] for name in ("white", "grey", "lesion", "root"))
 
 
@@ -75,6 +76,12 @@ class Contrast(NamedTuple):
         """How far CSF and cord (its white matter) differ, in units of a bright tissue."""
         return float(abs(self.signal[INDEX["csf"]] - self.signal[INDEX["white"]]))
 
+    @property
+    def is_faint(self) -> bool:
+        """Whether that step is a small share of the brighter of the two."""
+        brighter = max(self.signal[INDEX["csf"]], self.signal[INDEX["white"]])
+        return bool(self.cord_step < FAINT * brighter)
+
 
 def draw_contrast(rng: Generator, name: str | None = None, strength: float = 1.0) -> Contrast:
     """Draw a sequence.
@@ -89,7 +96,7 @@ def draw_contrast(rng: Generator, name: str | None = None, strength: float = 1.0
     """
     while True:
         contrast = _draw(rng, name, strength)
-        if strength == 0 or contrast.cord_step >= FAINT or rng.random() < FAINT_KEPT:
+        if strength == 0 or not contrast.is_faint or rng.random() < FAINT_KEPT:
             return contrast
 
 

@@ -27,7 +27,7 @@ from softseg_bids.synthesis.scanner import acquire, displaced_points, draw_acqui
 AWAY, HEAD, NOTHING = 0.12, 0.15, 0.05
 # Most scans show the step from CSF to cord above the noise (standard deviation over step);
 # where it drowns, only the mean of all cords could be learnt.
-MOST_NOISE, DROWNED = 0.5, 0.1
+MOST_NOISE, DROWNED = 0.5, 0.04
 Spacing = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
