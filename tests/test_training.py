@@ -13,7 +13,7 @@ from torch import Tensor
 
 from softseg_bids.model.checkpoint import load_checkpoint
 from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture
-from softseg_bids.training import pack, train
+from softseg_bids.training import descent, pack, train
 from softseg_bids.training.dataset import Pairs, draw_pair
 
 CPU = torch.device("cpu")
@@ -84,3 +84,18 @@ def test_pack_joins_both_networks_into_one_checkpoint(
     networks = load_checkpoint(out, CPU)
     assert networks["locator"][0].spacing_mm == LOCATOR.spacing_mm
     assert networks["segmenter"][0].channels == TINY.channels
+
+
+def test_a_run_ends_by_the_pace_of_its_later_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(descent.time, "monotonic", lambda: now)
+    clock = descent.Clock(minutes=10, decay=100)
+    late = []
+    for step in range(600):
+        # Fifty steps of four seconds, the others of one: the slow ones must not hasten the end.
+        now += 4.0 if step < descent.SLOW_STEPS else 1.0
+        clock.step()
+        late.append(clock.is_late)
+    assert clock.spent_s == pytest.approx(200 + 550)
+    # 600 s, less 100 steps of 1 s, less the 200 s of the slow ones: 300 quick steps are left.
+    assert late.index(True) == descent.SLOW_STEPS + 300 - 1

@@ -1,11 +1,49 @@
-"""One step down a loss: what every training here does alike, whatever it learns."""
+"""One step down a loss, and when the steps must end: what every training here does alike."""
 
 from __future__ import annotations
+
+import time
 
 import torch
 from torch import Tensor, nn
 
 LONGEST_GRADIENT = 1.0
+# The first steps of a run wait for the compiler and the first bodies: they say nothing of its pace.
+SLOW_STEPS = 50
+
+
+class Clock:
+    """Tells when the last ``decay`` steps of a run must begin, for it to end after so many minutes.
+
+    Parameters
+    ----------
+    minutes : float
+        How long the run may take.
+    decay : int
+        How many steps its end takes.
+    """
+
+    def __init__(self, minutes: float, decay: int) -> None:
+        self._limit_s, self._decay = 60 * minutes, decay
+        self._began, self._slow_s, self._steps = time.monotonic(), 0.0, 0
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    def step(self) -> None:
+        """A step is done."""
+        self._steps += 1
+        if self._steps == SLOW_STEPS:
+            self._slow_s = self.spent_s
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the last steps must begin now, at the pace so far."""
+        timed = self._steps - SLOW_STEPS
+        pace_s = (self.spent_s - self._slow_s) / timed if timed >= SLOW_STEPS else 0.0
+        return self.spent_s + self._decay * pace_s >= self._limit_s
 
 
 def descend(value: Tensor, optimiser: torch.optim.Optimizer, rate: float) -> float:

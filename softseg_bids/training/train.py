@@ -13,7 +13,6 @@ been; the averaged weights of the end are saved beside it, to be packed by
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,13 @@ from torch.utils.data import DataLoader
 from softseg_bids.model.loss import cross_entropy, soft_dice
 from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture, FoldedUNet
 from softseg_bids.training.dataset import Pair, Pairs, draw_pair
-from softseg_bids.training.descent import descend
+from softseg_bids.training.descent import Clock, descend
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 ROLES = {"locator": LOCATOR, "segmenter": SEGMENTER}
 VALIDATION_SEED = 20_000_003
 WARMUP_STEPS = 100
-# The first steps of a run wait for the compiler and the first bodies: they say nothing of its pace.
-SLOW_STEPS = 50
 # A validation patch with less cord than this share of its voxels says nothing about Dice.
 LEAST_CORD = 0.001
 
@@ -56,16 +53,11 @@ def main(argv: list[str] | None = None) -> int:
     learner: nn.Module = torch.compile(network) if options.compile else network  # type: ignore[assignment]
     validation = _validation_pairs(options.role, architecture, device)
     pairs = _stream(options, architecture, device, step)
-    began, first, slow, decay_from = time.monotonic(), step, 0.0, None
+    clock, first, decay_from = Clock(options.minutes, options.decay), step, None
     log = (folder / "log.tsv").open("a")
     losses: list[float] = []
     while True:
-        spent = time.monotonic() - began
-        if step == first + SLOW_STEPS:
-            slow = spent
-        timed = step - first - SLOW_STEPS
-        pace = (spent - slow) / timed if timed >= SLOW_STEPS else 0.0
-        ends = spent + options.decay * pace >= options.minutes * 60 or step + options.decay >= options.steps
+        ends = clock.is_late or step + options.decay >= options.steps
         if decay_from is None and step > first and (ends or step % options.every == 0):
             _save_state(folder, step, network, average, optimiser)
             if ends:
@@ -77,8 +69,11 @@ def main(argv: list[str] | None = None) -> int:
         losses.append(_train_step(learner, optimiser, next(pairs), rate, options.dice * (1 - done)))
         average.update_parameters(network)
         step += 1
+        clock.step()
         if step % options.every == 0:
-            line = f"{step}\t{spent:.0f}\t{rate:.2e}\t{np.mean(losses):.5f}\t" + _scores(average, validation)
+            line = f"{step}\t{clock.spent_s:.0f}\t{rate:.2e}\t{np.mean(losses):.5f}\t" + _scores(
+                average, validation
+            )
             print(line, flush=True)
             print(line, file=log, flush=True)
             losses.clear()

@@ -11,7 +11,6 @@ the averaged weights of the end lie beside it, for ``python -m softseg_bids.trai
 from __future__ import annotations
 
 import argparse
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from softseg_bids.core.evidence import MARKS
 from softseg_bids.model.levels import LEVELS, LevelNet
-from softseg_bids.training.descent import descend
+from softseg_bids.training.descent import Clock, descend
 from softseg_bids.training.levels_data import NOTHING, Examples, as_tensors, draw_examples
 
 VALIDATION_SEED = 30_000_001
@@ -55,15 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     fresh = iter(stream)
     pool: deque[tuple[Tensor, ...]] = deque(maxlen=options.pool)
     rng = np.random.default_rng([options.seed, step])
-    began, first, falls_from = time.monotonic(), step, None
+    clock, first, falls_from = Clock(options.minutes, options.decay), step, None
     losses: list[list[float]] = []
     with (folder / "log.tsv").open("a") as log:
         while True:
-            spent = time.monotonic() - began
-            pace = spent / max(step - first, 1)
-            ends = (
-                spent + options.decay * pace >= options.minutes * 60 or step + options.decay >= options.steps
-            )
+            ends = clock.is_late or step + options.decay >= options.steps
             if falls_from is None and step > first and (ends or step % options.every == 0):
                 _save_state(folder, step, network, average, optimiser)
                 falls_from = step if ends else None
@@ -77,9 +72,12 @@ def main(argv: list[str] | None = None) -> int:
             losses.append(_train_step(network, optimiser, batch, rate))
             average.update_parameters(network)
             step += 1
+            clock.step()
             if step % options.every == 0:
                 parts = " ".join(f"{value:.4f}" for value in np.mean(losses, axis=0))
-                line = f"{step}\t{spent:.0f}\t{rate:.2e}\t{parts}\t{_scores(average.module, validation)}"
+                line = (
+                    f"{step}\t{clock.spent_s:.0f}\t{rate:.2e}\t{parts}\t{_scores(average.module, validation)}"
+                )
                 print(line, flush=True)
                 print(line, file=log, flush=True)
                 losses.clear()
