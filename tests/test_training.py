@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_pack_joins_both_networks_into_one_checkpoint(
 
 def test_a_run_ends_by_the_pace_of_its_later_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(descent.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     clock = descent.Clock(minutes=10, decay=100)
     late = []
     for step in range(600):
