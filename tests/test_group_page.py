@@ -178,6 +178,7 @@ def test_methods_lie_beside(study: Path) -> None:
     assert (study / "logs" / "CITATION.md").read_text(encoding="utf-8") == page["methods"]
     assert (study / "logs" / "CITATION.bib").read_text(encoding="utf-8") == page["bibliography"]
     assert "4 participants of 2 sites" in page["methods"] and "0123456789ab" in page["methods"]
+    assert "the discs were labelled beforehand" in page["methods"]
 
 
 def test_equal_tables_give_equal_pages(study: Path) -> None:

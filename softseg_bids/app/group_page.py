@@ -79,7 +79,7 @@ def write_group_page(out: Path) -> Path:
     extra = read_json(out / "group_csa.json")
     description = read_json(out / "dataset_description.json")
     contrasts = list(dict.fromkeys(str(row["contrast"]) for row in images if row["contrast"]))
-    study = _study(long, wide, contrasts, tables, extra)
+    study = _study(long, wide, images, contrasts, tables, extra)
     page = GroupPage(
         dataset=str(facts[0][1].get("dataset", "")) if facts else str(description.get("Name", "")),
         identity=_identity(description),
@@ -277,8 +277,8 @@ def _identity(description: Mapping[str, Any]) -> str:
 
 
 def _study(
-    long: pd.DataFrame, wide: Sequence[Row], contrasts: Sequence[str], tables: Sequence[TableData],
-    extra: Mapping[str, Any],
+    long: pd.DataFrame, wide: Sequence[Row], images: Sequence[Row], contrasts: Sequence[str],
+    tables: Sequence[TableData], extra: Mapping[str, Any],
 ) -> Study:  # fmt: skip
     return Study(
         versions=sorted(long["version"].dropna().unique()),
@@ -291,6 +291,6 @@ def _study(
         libraries=library_versions(),
         tables=frozenset(table.name for table in tables if table.rows),
         regions=frozenset(long["region"].dropna()),
-        levels_sources=frozenset(long["levels_source"].dropna()),
+        levels_sources=frozenset(str(source) for image in images if (source := image.get("levels_source"))),
         options=extra.get("Options", {}),
     )
