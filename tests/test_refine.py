@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -119,6 +120,25 @@ def test_the_loss_counts_only_what_was_seen() -> None:
     assert float(train_refiner.refining_loss(changed, cord, seen)) == pytest.approx(expected, rel=1e-5)
     changed[..., :4] += 3
     assert float(train_refiner.refining_loss(changed, cord, seen)) > 2 * expected
+
+
+def test_an_estimate_is_made_worse_over_neighbouring_slices_only_and_by_so_many_voxels() -> None:
+    cord = disc(5.0).repeat(40, 1, 1, 1, 1)
+    logits = torch.logit(cord, eps=1e-4)
+    batch = train_refiner.Crops(cord, logits.clone(), cord, torch.ones_like(cord))
+    worse = train_refiner.worsened(batch, np.random.default_rng(5))
+    assert torch.equal(batch.logits, logits)
+    assert all(torch.equal(getattr(worse, name), getattr(batch, name)) for name in ("image", "cord", "seen"))
+    changed = (worse.logits != logits).any(dim=1).any(dim=1).any(dim=1)
+    assert 0.1 < float(changed.any(dim=1).float().mean()) < 0.5
+    areas = (worse.logits > 0).sum(dim=(1, 2, 3))
+    plain = int((logits[0, 0, :, :, 0] > 0).sum())
+    # A disc of 5 voxels' radius, up to 3 less or more in each row and column.
+    assert int(areas.min()) < 0.4 * plain
+    assert int(areas.max()) > 1.5 * plain
+    for slices in changed[changed.any(dim=1)]:
+        at = torch.nonzero(slices)[:, 0]
+        assert int(at.max() - at.min()) + 1 == len(at)
 
 
 class SamePairs(Pairs):
