@@ -24,8 +24,8 @@ from typing import Any
 from faults.door import ROOT, install
 from faults.whole import Report, results
 
-# Imported here, so that a fork has them: the command line imports them when it needs them.
-from softseg_bids.app import group, looking, participant, single  # noqa: F401
+# Imported here, so that a fork has them: the command line and the steps import them when they need them.
+from softseg_bids.app import figures, group, looking, page, participant, single  # noqa: F401
 from softseg_bids.app.cli import main
 
 DOOR = Path(__file__).with_name("door.py")

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sketches import sketch
 
 from softseg_bids.app import level_steps, steps
 from softseg_bids.image.grid import Array, Grid
@@ -31,16 +32,22 @@ def cylinder(
     centre_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     over: int = 5,
 ) -> NDArray[np.float32]:
-    """Fraction of each voxel inside an endless cylinder through a scanner point, by supersampling."""
+    """Fraction of each voxel inside an endless cylinder through a scanner point, its edge supersampled."""
     direction = np.asarray(axis) / np.linalg.norm(axis)
-    offsets = (np.arange(over) + 0.5) / over - 0.5
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1).astype(float)
-    total = np.zeros(grid.shape)
-    for shift in np.stack(np.meshgrid(offsets, offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 3):
-        away = grid.to_world(index + shift) - np.asarray(centre_mm)
+
+    def distance_mm(index: Array) -> Array:
+        away = grid.to_world(index) - np.asarray(centre_mm)
         away -= (away @ direction)[..., None] * direction
-        total += (away**2).sum(axis=-1) < radius_mm**2
-    return (total / over**3).astype(np.float32)
+        return np.linalg.norm(away, axis=-1)
+
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1).astype(float)
+    middle_mm = distance_mm(index)
+    fraction = (middle_mm < radius_mm).astype(float)
+    edge = np.abs(middle_mm - radius_mm) <= 0.5 * np.linalg.norm(grid.spacing_mm)
+    offsets = (np.arange(over) + 0.5) / over - 0.5
+    shifts = np.stack(np.meshgrid(offsets, offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 3)
+    fraction[edge] = np.mean([distance_mm(index[edge] + shift) < radius_mm for shift in shifts], axis=0)
+    return fraction.astype(np.float32)
 
 
 def centred_grid(
@@ -143,6 +150,18 @@ def network(monkeypatch: pytest.MonkeyPatch) -> list[Volume]:
     monkeypatch.setattr(steps, "run_network", stand_in)
     monkeypatch.setattr(level_steps, "run_levels", lambda *_: None)
     return shown
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Quick figures instead of the app's, but for a test that also asks for ``drawn``."""
+    if "drawn" not in request.fixturenames:
+        sketch(monkeypatch)
+
+
+@pytest.fixture
+def drawn() -> None:
+    """The app's own figures, where a whole file is ``sketched``."""
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import CORD, MakeDataset, centred_grid, cylinder, write_image
+from sketches import sketch
 
 from softseg_bids.app import level_steps, steps
 from softseg_bids.image.grid import Array, Grid
@@ -77,7 +78,7 @@ def write_masks(
 @contextmanager
 def stand_in() -> Iterator[list[str]]:
     """Replace the network: the image over CORD, times the square of the factor that the checkpoint's text
-    says; the list holds the checkpoints that were asked."""
+    says; the list holds the checkpoints that were asked. Figures are sketched."""
     asked: list[str] = []
 
     def network(volume: Volume, model: str, device: str) -> Array:
@@ -91,6 +92,7 @@ def stand_in() -> Iterator[list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "run_network", network)
         patch.setattr(level_steps, "run_levels", lambda *_: None)
+        sketch(patch)
         yield asked
 
 

@@ -26,6 +26,8 @@ T2W = "sub-01/anat/sub-01_T2w.nii.gz"
 SESSION = "sub-01/anat/sub-01_label-SC_desc-session_morph.tsv"
 Softseg = Callable[..., int]
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open() as file:
@@ -47,6 +49,7 @@ def product(out: Path, what: str) -> Path:
     return out / "sub-01" / "anat" / f"sub-01_label-SC_desc-T2w{what}.nii.gz"
 
 
+@pytest.mark.usefixtures("drawn")
 def test_participant_then_group(bids: MakeDataset, softseg: Softseg, tmp_path: Path) -> None:
     bids.image("sub-01/anat/sub-01_T1w.nii.gz", axis=TILT)
     bids.image(T2W, axis=TILT)
@@ -224,6 +227,7 @@ class TestCorrections:
         assert entry["step"] == "trace" and str(path) in entry["reason"]
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.5, 0.5, 5.0), (2.5, 0.8, 0.8)])
 def test_a_perfect_soft_mask_as_correction(
     bids: MakeDataset, softseg: Softseg, tmp_path: Path, spacing: tuple[float, float, float]
@@ -303,6 +307,7 @@ def test_nothing_readable(bids: MakeDataset, softseg: Softseg, tmp_path: Path) -
     assert softseg(bids.root, tmp_path / "out", "participant") == 65
 
 
+@pytest.mark.usefixtures("drawn")
 def test_no_cord_is_no_failure(bids: MakeDataset, softseg: Softseg, tmp_path: Path) -> None:
     bids.empty("sub-01/anat/sub-01_T1w.nii.gz")
     bids.image(T2W)
@@ -326,6 +331,7 @@ def test_a_cord_that_is_gone_leaves_no_mask(bids: MakeDataset, softseg: Softseg,
     assert not product(out, "Perslice_morph").with_suffix("").with_suffix(".tsv").exists()
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("order", ["LAS", "PIR", "LPI"])
 def test_storage_does_not_matter(bids: MakeDataset, softseg: Softseg, tmp_path: Path, order: str) -> None:
     grid = centred_grid()

@@ -240,8 +240,9 @@ def test_help_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=RUN.parent).returncode == 0
 
 
-def test_start_up_imports_no_torch() -> None:
-    code = "import sys, softseg_bids.app.participant; sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
+def test_start_up_imports_neither_torch_nor_matplotlib() -> None:
+    heavy = "{'torch', 'monai', 'matplotlib'}"
+    code = f"import sys, softseg_bids.app.participant; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=RUN.parent).returncode == 0
 
 

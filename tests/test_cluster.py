@@ -233,6 +233,7 @@ def _take_part(call: Callable[..., int], arguments: Sequence[object], barrier: o
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("sketched")
 def test_many_runs_at_once_into_one_out(
     bids: MakeDataset, softseg: Callable[..., int], tmp_path: Path
 ) -> None:

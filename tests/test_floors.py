@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,12 +50,14 @@ ADDRESSES = {
     "yaml": {"app/engine.py", "app/exclusions.py"},
 }
 # Starting the app must not import torch: these three import their floor inside a function. The
-# command line waits with everything heavy until it has made the environment fit for it.
+# command line waits with everything heavy until it has made the environment fit for it, and only the
+# steps that draw need matplotlib.
 HIDDEN = {
     "app/steps.py": {"model"},
     "app/level_steps.py": {"model"},
     "app/demo.py": {"synthesis"},
     "app/cli.py": {"app"},
+    "app/session_steps.py": {"app"},
     "study/doors.py": {"study"},
     "truth/cli.py": {"truth"},
     "lab/cli.py": {"lab"},
@@ -67,6 +70,7 @@ class Import(NamedTuple):
     top_level: bool
 
 
+@cache
 def imports_of(path: Path) -> list[Import]:
     """All imports of a module, and whether each is at its top."""
     tree = ast.parse(path.read_text())

@@ -62,6 +62,7 @@ def test_the_cord_of_an_image() -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("sketched")
 def test_intermediate_files_are_few_and_go(tmp_path: Path, softseg: Callable[..., int]) -> None:
     images = write_dataset(tmp_path / "bids", 1, 1)
     out, work = tmp_path / "out", tmp_path / "work"

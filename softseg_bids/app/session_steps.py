@@ -1,7 +1,8 @@
 """The steps of one session, over whatever scans of it finished: files in, files out.
 
 label -> measure -> summarise -> draw, and a participant's page from OUT alone. Every number is
-derived from the per-slice table of `measure`.
+derived from the per-slice table of `measure`. What draws is imported by the steps that draw: where
+each step is a process of its own (a job of a cluster), the others need not wait for matplotlib.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ import numpy as np
 from softseg_bids.app import level_images, rows
 from softseg_bids.app.alignment import Alignment, Labels, Traced, align
 from softseg_bids.app.columns import LONG, SLICES
-from softseg_bids.app.figures import draw_curves, draw_image
 from softseg_bids.app.jobs import SessionJob
-from softseg_bids.app.page import build_page
 from softseg_bids.app.records import Record, load_soft, read_record, to_canonical
 from softseg_bids.app.sights import load_sight
 from softseg_bids.app.tables import SliceTable, slice_table
@@ -159,6 +158,8 @@ def draw(records: list[Path], labels: Path, slices: Path, regions: Path, job: st
     DataError
         If an image can no longer be read; the figures of all others are there.
     """
+    from softseg_bids.app.figures import draw_curves, draw_image
+
     session = SessionJob.from_json(job)
     alignments, tables = read_alignments(labels), read_tables(slices)
     outputs: list[str] = []
@@ -195,6 +196,8 @@ def page(participant: str, out: str, root: str, folder: Path) -> Paged:
     folder : Path
         The node's folder.
     """
+    from softseg_bids.app.page import build_page
+
     return Paged(str(build_page(participant, Path(out), Path(root))))
 
 
