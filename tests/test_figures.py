@@ -100,6 +100,16 @@ def test_only_flagged_slices_are_framed(tmp_path: Path) -> None:
     assert plain.contour.read_bytes() == flagged.contour.read_bytes()
 
 
+@pytest.mark.parametrize("flag", ["no_level", "partial_end"])
+def test_what_every_image_has_is_not_framed(tmp_path: Path, flag: str) -> None:
+    image, soft, line = body()
+    notes = {k: note._replace(flags=(flag,)) for k, note in notes_of(line).items()}
+    for draw in (figures.montage, figures.sagittal):
+        assert n_amber(draw(tmp_path / "m.png", image, soft, (1, 1, 5), line, notes).image) == 0
+        with_doubt = {k: note._replace(flags=(flag, "jump")) for k, note in notes.items()}
+        assert n_amber(draw(tmp_path / "n.png", image, soft, (1, 1, 5), line, with_doubt).image) > 40
+
+
 def test_figures_do_not_change_with_the_scale_of_intensities_or_from_run_to_run(tmp_path: Path) -> None:
     image, soft, line = body()
     once = figures.montage(tmp_path / "a.png", image, soft, (1, 1, 5), line, notes_of(line))

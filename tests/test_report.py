@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import re
 import shlex
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def page(tmp_path: Path) -> SubjectPage:
         flags=("far from isocentre",),
         slice_flags={"partial": 2, "jump": 1},
         repeat="acq-full run-2",
-        correction=Correction("/data in/i.nii.gz", "/out/m.nii.gz", "/out/p.nii.gz", "sub-01/anat/c.nii.gz"),
+        correction=Correction("a/i n.nii.gz", "a/m.nii.gz", "a/p.nii.gz", "sub-01/anat/c.nii.gz"),
     )
     head = ImageCard(
         "b", "T1w", "sub-01/anat/sub-01_T1w.nii.gz", "iso", (1, 1, 1), status="no_cord", overview=overview
@@ -94,6 +95,8 @@ def page(tmp_path: Path) -> SubjectPage:
         "cafe",
         {"torch": "2.0"},
         "softseg in out participant",
+        "/data in",
+        "/out",
     )
 
 
@@ -133,8 +136,10 @@ def test_everything_of_the_context_is_on_the_page(page: SubjectPage, tmp_path: P
         "cafe",
         "far from isocentre",
         "partial 2, jump 1",
-        "fsleyes '/data in/i.nii.gz'",
-        "itksnap -g '/data in/i.nii.gz' -s /out/m.nii.gz",
+        "BIDS_DIR='/data in'",
+        "OUTPUT_DIR=/out",
+        "fsleyes \"$BIDS_DIR\"/'a/i n.nii.gz'",
+        'itksnap -g "$BIDS_DIR"/\'a/i n.nii.gz\' -s "$OUTPUT_DIR"/a/m.nii.gz',
         "sub-01/anat/c.nii.gz",
         "--derivatives corrected=PATH",
         "no cord found",
@@ -168,7 +173,7 @@ def test_the_page_asks_no_network(page: SubjectPage, tmp_path: Path) -> None:
     assert "@import" not in content
     assert "url(" not in content
     plain = re.sub(r'"data:[^"]*"', '""', content)
-    assert set(re.findall(r"https?://[^\s\"'<]+", plain)) == {"https://doi.org/10.48550/arXiv.2310.15402"}
+    assert set(re.findall(r"https?://[^\s\"'<]+", plain)) == {"https://doi.org/10.1016/j.media.2025.103473"}
     policy = next(m["content"] for m in parsed.all("meta") if m.get("http-equiv"))
     assert policy is not None
     assert "default-src 'none'" in policy
@@ -207,7 +212,7 @@ def test_anchors_exist_once(page: SubjectPage, tmp_path: Path) -> None:
     assert len(ids) == len(set(ids))
     targets = [(a["href"] or "")[1:] for a in parsed.all("a") if (a["href"] or "").startswith("#")]
     assert set(targets) <= set(ids)
-    assert len(targets) == 8
+    assert len(targets) == 10  # among them one an image that a command opens
 
 
 def named(page: SubjectPage, name: str) -> SubjectPage:
@@ -225,7 +230,9 @@ def named(page: SubjectPage, name: str) -> SubjectPage:
     cells = (RegionCell(name, "a", 1.0, 1.0, 1.0, 1.0, (name,)), *session.cells[1:])
     block = SessionBlock(name, (image, session.images[1]), cells, session.curves, (name,))
     left_out = (Exclusion(name, name), Exclusion(name, name, True))
-    return SubjectPage(name, name, (block,), left_out, {name: name}, name, name, {name: name}, name)
+    return SubjectPage(
+        name, name, (block,), left_out, {name: name}, name, name, {name: name}, name, name, name
+    )
 
 
 def test_every_name_is_escaped(page: SubjectPage, tmp_path: Path) -> None:
@@ -261,12 +268,31 @@ def test_the_table_keeps_the_order_of_first_mention(page: SubjectPage) -> None:
 
 
 def test_commands_survive_a_shell() -> None:
-    correction = Correction("/a b/i.nii.gz", "/o/m;x.nii.gz", "/o/p.nii.gz", "s", "/my corrections")
-    assert shlex.split(correction.itksnap) == ["itksnap", "-g", "/a b/i.nii.gz", "-s", "/o/m;x.nii.gz"]
-    words = shlex.split(correction.fsleyes)
-    assert words[:3] == ["fsleyes", "/a b/i.nii.gz", "/o/p.nii.gz"]
-    assert "/o/m;x.nii.gz" in words
+    """Pasted after the lines that set the folders, each command opens these files."""
+    correction = Correction("a b/$(i).nii.gz", "m;x.nii.gz", "`p`.nii.gz", "s", "/my corrections")
+    page = SubjectPage("01", "d", (), bids="/my data", out="/o'ut; false")
+    shell = 'fsleyes() { printf "%s\\n" "$@"; }\nitksnap() { fsleyes "$@"; }'
+    for command, words in (
+        (correction.itksnap, ["-g", "/my data/a b/$(i).nii.gz", "-s", "/o'ut; false/m;x.nii.gz"]),
+        (
+            correction.fsleyes,
+            ["/my data/a b/$(i).nii.gz", "/o'ut; false/`p`.nii.gz", "-dr", "0", "1", "-cm", "hot", "-a", "50",
+             "/o'ut; false/m;x.nii.gz", "-cm", "red", "-a", "40"],
+        ),
+    ):  # fmt: skip
+        shown = f"{page.folders}\n{command}"
+        done = subprocess.run(["bash", "-c", f"{shell}\n{shown}"], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines() == words
     assert shlex.split(correction.option) == ["--derivatives", "corrected=/my corrections"]
+
+
+def test_folders_are_named_where_a_mask_can_be_opened(page: SubjectPage, tmp_path: Path) -> None:
+    assert page.can_be_opened
+    without = dataclasses.replace(
+        page, sessions=(dataclasses.replace(page.sessions[0], images=()),), exclusions=()
+    )
+    assert not without.can_be_opened
+    assert "BIDS_DIR" not in report.subject_page(without, tmp_path / "p.html").read_text()
 
 
 @pytest.mark.parametrize(

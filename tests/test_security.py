@@ -186,6 +186,7 @@ class TestThePage:
         page = SubjectPage(
             NASTY, NASTY, [SessionBlock(NASTY, [card], [cell], None, [NASTY])],
             [Exclusion(NASTY, NASTY, True)], {NASTY: NASTY}, NASTY, NASTY, {NASTY: NASTY}, NASTY,
+            NASTY, NASTY,
         )  # fmt: skip
         html = write_page(page, tmp_path / "page.html").read_text(encoding="utf-8")
         assert "<script>alert" not in html and "<img src=x" not in html
@@ -197,8 +198,8 @@ class TestThePage:
 
     def test_commands_are_quoted(self) -> None:
         correction = Correction("a b.nii; rm -rf ~", "$(id)", "`id`", "x", "y;z")
-        assert shlex.split(correction.fsleyes)[1] == "a b.nii; rm -rf ~"
-        assert shlex.split(correction.itksnap)[-1] == "$(id)"
+        assert shlex.split(correction.fsleyes)[1] == "$BIDS_DIR/a b.nii; rm -rf ~"
+        assert correction.itksnap.endswith("""-s "$OUTPUT_DIR"/'$(id)'""")
         assert shlex.split(correction.option)[-1] == "corrected=y;z"
 
     def test_nasty_names_of_a_dataset(self, bids: MakeDataset, softseg: Softseg, tmp_path: Path) -> None:

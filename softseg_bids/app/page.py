@@ -33,7 +33,7 @@ def build_page(participant: str, out: Path, root: Path) -> Path:
     """
     tables = session_tables(out, participant)
     facts = [session_facts(table) for table in tables]
-    blocks = [_session(out, root, table, said) for table, said in zip(tables, facts, strict=True)]
+    blocks = [_session(out, table, said) for table, said in zip(tables, facts, strict=True)]
     exclusions = [
         Exclusion(missing["input"], missing["reason"], failed=missing["status"] == "failed")
         for said in facts
@@ -52,18 +52,20 @@ def build_page(participant: str, out: Path, root: Path) -> Path:
         last["version"],
         last["model_hash"],
         library_versions(),
+        bids=str(root),
+        out=str(out),
     )
     return subject_page(page, derivatives.subject_page(out, participant))
 
 
-def _session(out: Path, root: Path, table: Path, facts: dict[str, Any]) -> SessionBlock:
+def _session(out: Path, table: Path, facts: dict[str, Any]) -> SessionBlock:
     rows = read_rows(table)
     keys = {card["source"]: card["key"] for card in facts["images"]}
     cells = [_cell(row, keys[row["source_image"]]) for row in rows if row["source_image"] in keys]
     curves = derivatives.session_figure(out, facts["participant"], facts["session"], "Curves", ".svg")
     measured = any(card["status"] == "measured" for card in facts["images"])
     hashes = {row["source_image"]: row for row in rows}
-    cards = [_card(out, root, card, hashes[card["source"]]) for card in facts["images"]]
+    cards = [_card(out, card, hashes[card["source"]]) for card in facts["images"]]
     return SessionBlock(
         facts["session"] or "", cards, cells, curves if measured and curves.is_file() else None, _notes(facts)
     )
@@ -85,7 +87,7 @@ def _cell(row: dict[str, str | None], key: str) -> RegionCell:
     return RegionCell(row["region"] or "", key, area, binary, spread, coverage, _words(row["flags"]))
 
 
-def _card(out: Path, root: Path, card: dict[str, Any], row: dict[str, str | None]) -> ImageCard:
+def _card(out: Path, card: dict[str, Any], row: dict[str, str | None]) -> ImageCard:
     found = card["status"] == "measured"
     figures = out / f"sub-{card['key'].split('_', 1)[0].removeprefix('sub-')}" / "figures"
     stem = f"{card['stem']}_desc-{card['contrast']}"
@@ -110,18 +112,15 @@ def _card(out: Path, root: Path, card: dict[str, Any], row: dict[str, str | None
         model_hash=row.get("model_hash") or "n/a",
         flags=card.get("flags", ()),
         slice_flags=card.get("slice_flags", {}),
-        correction=_correction(out, root, card) if found else None,
+        correction=_correction(card) if found else None,
         repeat=card["repeat"],
     )
 
 
-def _correction(out: Path, root: Path, card: dict[str, Any]) -> Correction:
-    folder = Path(card["folder"])
-    mask = out / folder / f"{card['mask_name']}.nii.gz"
+def _correction(card: dict[str, Any]) -> Correction:
+    mask = Path(card["folder"], f"{card['mask_name']}.nii.gz")
     soft = mask.with_name(mask.name.replace("_mask.nii.gz", "_probseg.nii.gz"))
-    return Correction(
-        str(root / card["source"]), str(mask), str(soft), str(folder / mask.name), "CORRECTED_MASKS"
-    )
+    return Correction(card["source"], str(mask), str(soft), str(mask), "CORRECTED_MASKS")
 
 
 def _layers(path: Path) -> Layers | None:

@@ -90,6 +90,8 @@ FLAGS = {
     "coarse": Flag(1, "pixels too coarse to measure an area"),
     "limited": Flag(1, "pixels or plane limit the area: out of norms and group tests"),
     "excluded": Flag(1, "excluded by a person"),
+    "partial_end": Flag(1, "partly filled or badly interpolated slices at an end: in no mean"),
+    "no_level": Flag(1, "outside the known vertebral levels"),
     "scanner_changed": Flag(1, "another scanner than at the first visit"),
     "software_changed": Flag(1, "another scanner software than at the first visit"),
 }

@@ -11,12 +11,14 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment
 
 from softseg_bids.image.volume import written_aside
 from softseg_bids.pages.curves import colour
+from softseg_bids.pages.group_tables import FLAGS
 from softseg_bids.pages.html import pages_environment
 from softseg_bids.pages.layers import Layers
 
@@ -27,8 +29,10 @@ class Correction:
 
     Attributes
     ----------
-    image, mask, soft : str
-        Paths of the source image, its binary mask and its soft mask, as the reader's shell can open them.
+    image : str
+        Path of the source image in the dataset.
+    mask, soft : str
+        Paths of its binary mask and its soft mask in OUT.
     save_as : str
         Where to save the corrected binary mask, relative to the folder of corrections
         (``sub-01/anat/sub-01_T2w_label-SC_seg.nii.gz``).
@@ -45,13 +49,15 @@ class Correction:
     @property
     def fsleyes(self) -> str:
         """Command line that opens image, soft mask (hot, half transparent) and binary mask in FSLeyes."""
-        soft = ["-dr", "0", "1", "-cm", "hot", "-a", "50"]
-        return shlex.join(["fsleyes", self.image, self.soft, *soft, self.mask, "-cm", "red", "-a", "40"])
+        soft, mask = _below("OUTPUT_DIR", self.soft), _below("OUTPUT_DIR", self.mask)
+        image = _below("BIDS_DIR", self.image)
+        return f"fsleyes {image} {soft} -dr 0 1 -cm hot -a 50 {mask} -cm red -a 40"
 
     @property
     def itksnap(self) -> str:
         """Command line that opens the image with the binary mask as segmentation in ITK-SNAP."""
-        return shlex.join(["itksnap", "-g", self.image, "-s", self.mask])
+        image, mask = _below("BIDS_DIR", self.image), _below("OUTPUT_DIR", self.mask)
+        return f"itksnap -g {image} -s {mask}"
 
     @property
     def option(self) -> str:
@@ -214,6 +220,8 @@ class SubjectPage:
         Versions of the libraries that touch a number (torch, numpy, ...).
     command : str
         The command line of the run, if known.
+    bids, out : str
+        The dataset and OUT, as the run saw them: what the commands' variables are set to.
     """
 
     participant: str
@@ -225,6 +233,18 @@ class SubjectPage:
     model_hash: str = "n/a"
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    bids: str = ""
+    out: str = ""
+
+    @property
+    def can_be_opened(self) -> bool:
+        """Whether there is a mask that a command on the page opens."""
+        return any(image.correction for session in self.sessions for image in session.images)
+
+    @property
+    def folders(self) -> str:
+        """Lines for a shell: where the images and masks of all commands on the page lie."""
+        return f"BIDS_DIR={shlex.quote(self.bids)}\nOUTPUT_DIR={shlex.quote(self.out)}"
 
 
 def subject_page(page: SubjectPage, path: Path) -> Path:
@@ -248,17 +268,25 @@ def subject_page(page: SubjectPage, path: Path) -> Path:
     return path
 
 
+@cache
 def _environment() -> Environment:
+    """Kept, because it keeps the template: reading that takes longer than filling it in."""
     environment = pages_environment()
     environment.filters |= {
         "colour": colour,
         "counts": counts,
         "data_uri": data_uri,
+        "meaning": meaning,
         "number": number,
         "percent": percent,
         "voxel": voxel,
     }
     return environment
+
+
+def _below(variable: str, path: str) -> str:
+    """A path in a folder that a variable of the shell names: nobody but its owner knows where it lies."""
+    return f'"${variable}"/{shlex.quote(path)}'
 
 
 def region_table(session: SessionBlock) -> dict[str, dict[str, RegionCell]]:
@@ -278,6 +306,11 @@ def data_uri(path: Path) -> str:
 def number(value: float | None, digits: int = 1, unit: str = "") -> str:
     """A number with fixed decimals and its unit, or n/a (also for NaN)."""
     return "n/a" if value is None or math.isnan(value) else f"{value:.{digits}f}{unit}"
+
+
+def meaning(flag: str) -> str:
+    """What a flag means, empty for a stranger's."""
+    return FLAGS[flag].meaning if flag in FLAGS else ""
 
 
 def percent(part: float | None) -> str:

@@ -28,7 +28,7 @@ def tile_slices(
 ) -> list[int]:
     """The canonical indices of the slices that get a tile, from the head downwards.
 
-    Every slice if they are thick; of thin ones each 3 mm gives one: a flagged slice if there
+    Every slice if they are thick; of thin ones each 3 mm gives one: a slice with doubts if there
     is one, else the middle.
     """
     step = 1 if spacing_z_mm >= THICK_SLICE_MM else max(1, round(STEP_MM / spacing_z_mm))
@@ -38,8 +38,8 @@ def tile_slices(
 
 
 def _spokesman(group: list[int], notes: Mapping[int, SliceNote]) -> int:
-    flagged = [index for index in group if index in notes and notes[index].flags]
-    return flagged[0] if flagged else group[len(group) // 2]
+    doubtful = [index for index in group if index in notes and notes[index].doubts]
+    return doubtful[0] if doubtful else group[len(group) // 2]
 
 
 class Layout(NamedTuple):
