@@ -31,13 +31,13 @@ def test_one_person_of_one_site() -> None:
 @pytest.mark.parametrize(
     ("table", "options", "said"),
     [
-        ("contrasts", {"contrast_set": ["T1w", "T2w"]}, "contrast (T1w and T2w) was estimated"),
+        ("contrasts", {"contrast_set": ["T1w", "T2w", "MTon"]}, "contrast (T1w and T2w) was estimated"),
         ("agreement", {}, "McGraw & Wong, 1996"),
         ("rescan", {}, "minimum detectable change"),
         ("groups", {"group_column": "pathology", "controls": "HC", "covariates_used": ["age"]},
          "Groups (pathology; controls: HC) were compared adjusted for age"),
         ("groups", {"group_column": "pathology", "formula": "age * sex"}, "by the model CSA ~ age * sex"),
-        ("centres", {}, "site as a random effect without adjustment"),
+        ("centres", {}, "site as a fixed effect without adjustment"),
         ("harmonisation", {"combat": True, "combat_fit_on": "controls"}, "fitted on controls"),
         ("norms", {"norms": "published"}, "Valošek et al., 2024"),
         ("norms", {"norms": "published"}, "De Leener et al., 2018"),
@@ -51,6 +51,11 @@ def test_only_what_was_done_is_said(table: str, options: dict[str, object], said
     done = dataclasses.replace(STUDY, tables=frozenset({table}), options=options)
     assert said in methods(done)
     assert said not in methods(dataclasses.replace(done, tables=frozenset()))
+
+
+def test_five_sites_are_a_random_effect() -> None:
+    many = dataclasses.replace(STUDY, sites=5, tables=frozenset({"centres"}))
+    assert "by models with site as a random effect" in methods(many)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from typing import Any
 
 from softseg_bids.pages.references import WORKS, bibtex, listed
 
+# With fewer sites the comparison of centres has site as a fixed effect (`stats/centres.py`).
+LEAST_RANDOM_SITES = 5
 CITED = re.compile(r"@(\w+)")
 
 
@@ -131,9 +133,9 @@ def _statistics(study: Study) -> list[str]:
     tables, options = study.tables, study.options
     said: list[str] = []
     if "contrasts" in tables:
-        asked = _listed(options.get("contrast_set", []))
+        used = _listed([name for name in options.get("contrast_set", []) if name in study.contrasts])
         said.append(
-            f"Dependence on the contrast{f' ({asked})' if asked else ''} was estimated per region by a "
+            f"Dependence on the contrast{f' ({used})' if used else ''} was estimated per region by a "
             "linear mixed model, CSA ~ contrast + (1|participant), by restricted maximum likelihood "
             "(@patterson1971); a contrast's bias is its distance from the mean of the contrasts."
         )
@@ -155,9 +157,8 @@ def _statistics(study: Study) -> list[str]:
             "the false discovery rate (@benjamini1995)."
         )
     if "centres" in tables and study.sites > 1:
-        said.append(
-            f"Centres were compared by mixed models with site as a random effect {_adjusted(options)}."
-        )
+        kind = "random" if study.sites >= LEAST_RANDOM_SITES else "fixed"
+        said.append(f"Centres were compared by models with site as a {kind} effect {_adjusted(options)}.")
     if "vendors" in tables:
         said.append(
             "Coefficients of variation within and between sites are given per vendor, as spine-generic "

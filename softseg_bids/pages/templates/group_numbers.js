@@ -13,9 +13,11 @@ const sized = (value, span) => {
 };
 const estimate = (row) => {
   if (row.estimate === null || row.estimate === undefined) return "n/a";
+  // There are no parts of people.
+  const digits = row.units === "people" ? (value) => String(Math.round(value)) : sized;
   const span = row.ci_low !== null && row.ci_high !== null ? row.ci_high - row.ci_low : 0;
-  const interval = span > 0 ? ` [${sized(row.ci_low, span)}, ${sized(row.ci_high, span)}]` : "";
-  return `${sized(row.estimate, span)}${interval}${row.units ? ` ${unit(row.units)}` : ""}`;
+  const interval = span > 0 ? ` [${digits(row.ci_low, span)}, ${digits(row.ci_high, span)}]` : "";
+  return `${digits(row.estimate, span)}${interval}${row.units ? ` ${unit(row.units)}` : ""}`;
 };
 
 const copyButton = (tables) => element("button", { type: "button", onclick: (event) => copy(tables.flatMap((table) => Array.from(table.rows)).map( (row) => Array.from(row.cells, (each) => each.textContent.trim()).join("\t")).join("\n"), event.currentTarget) }, "Copy");
@@ -37,7 +39,17 @@ const copy = async (text, button) => {
 
 const statTable = (header, rows) => element("table", { class: "stat" },
   element("thead", {}, element("tr", {}, header.map((name) => element("th", { scope: "col" }, name)))),
-  element("tbody", {}, rows.map((row) => element("tr", {}, row.map((each, place) => element(place ? "td" : "th", place ? {} : { scope: "row", style: "font-weight:400" }, each))))));
+  element("tbody", {}, rows.map((row) => element("tr", {}, row.map((each, place) => element(place ? "td" : "th", place ? { class: header[place] === "notes" ? "wordy" : "" } : { scope: "row", style: "font-weight:400" }, each))))));
+
+// Contrasts in the order of the page, what is no contrast after them, and all else as people sort it.
+const rank = (label) => (contrasts.includes(label) ? contrasts.indexOf(label) : contrasts.length);
+const compareLabels = (one, other) => {
+  for (const [place, first] of one.entries()) {
+    const apart = rank(first) - rank(other[place]) || natural.compare(String(first), String(other[place]));
+    if (apart) return apart;
+  }
+  return 0;
+};
 
 const panel = (title, file, ...content) => {
   const tables = content.filter((each) => each instanceof HTMLTableElement);
@@ -91,6 +103,7 @@ const statisticPanels = (table) => {
       lines.get(key).cells[row.statistic] = row;
       lines.get(key).rows.push(row);
     }
+    const sorted = Array.from(lines.values()).sort((one, other) => compareLabels(one.labels, other.labels));
     const tested = rows.some((row) => row.p !== null && row.p !== undefined && ["difference", "annual_change", "bias", "slope"].includes(row.statistic));
     const remarks = unique(rows.map((row) => row.notes || null));
     // A remark on all rows is made once, below.
@@ -99,10 +112,10 @@ const statisticPanels = (table) => {
     const counted = ["n_people", "n_images", "n_controls", "n_sites", "n_fit"].filter((name) => rows.some((row) => row[name] !== null && row[name] !== undefined));
     // Few labels and many statistics read better downwards.
     if (lines.size <= 2 && statistics.length > 2) {
-      return [statTable([...used, "statistic", "estimate [95 % CI]", tested ? "p" : "", ...counted.map(worded), noted ? "notes" : ""].filter(Boolean), Array.from(lines.values()).flatMap((line) => line.rows.map((row) => [...line.labels, named(row.statistic, kinds), estimate(row), tested ? small(row.p_fdr ?? row.p) : null, ...counted.map((name) => brief(row[name] ?? null)), noted ? (row.notes ?? "") : null].filter((each) => each !== null)))), ...below];
+      return [statTable([...used, "statistic", "estimate [95 % CI]", tested ? "p" : "", ...counted.map(worded), noted ? "notes" : ""].filter(Boolean), sorted.flatMap((line) => line.rows.map((row) => [...line.labels, named(row.statistic, kinds), estimate(row), tested ? small(row.p_fdr ?? row.p) : null, ...counted.map((name) => brief(row[name] ?? null)), noted ? (row.notes ?? "") : null].filter((each) => each !== null)))), ...below];
     }
     return [statTable([...(used.length ? used.map(worded) : ["all"]), ...statistics.map((name) => worded(name ?? "")), ...counted.slice(0, 1).map(worded), ...(noted ? ["notes"] : [])],
-      Array.from(lines.values()).map((line) => [...(line.labels.length ? line.labels : ["all"]), ...statistics.map((name) => {
+      sorted.map((line) => [...(line.labels.length ? line.labels : ["all"]), ...statistics.map((name) => {
         const row = line.cells[name];
         if (!row) return "";
         const p = row.p_fdr ?? row.p;
