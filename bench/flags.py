@@ -1,10 +1,10 @@
 """Sensitivity and false alarms of each quality flag, on masks with planted failures and without.
 
-``python -m bench.flags [--bodies 20] [--write docs/statistics.md]``. Bodies come from
-the generator: healthy necks, and bodies drawn from far outside the norms (compressions, lesions, thin and
-thick cords). Their exact cord fractions are perfect masks; failures are planted into copies of them. A flag
-is *sensitive* if the image gets it where its failure was planted; a *false alarm* is any of these flags on
-an untouched mask.
+``python -m bench.flags [--bodies 20] [--write docs/statistics.md]``. Bodies come from the generator: healthy
+necks, and bodies drawn from far outside the norms (compressions, lesions, thin and thick cords). Their exact
+cord fractions are perfect masks; failures are planted into copies of them, from small to gross.
+A flag is *sensitive* if the image gets it where its failure was planted; a *false alarm* is any of these
+flags where nothing was planted: on the perfect mask, and on one whose slices waver as a network's do.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from softseg_bids.core import cord, quality
 from softseg_bids.synthesis.adult import draw_adult
@@ -26,6 +27,8 @@ from softseg_bids.synthesis.body import Body, draw_body
 from softseg_bids.synthesis.geometry import near_frame
 
 Soft = NDArray[np.float32]
+Spacing = NDArray[np.float64]
+Plant = Callable[[Generator, Soft, Spacing], Soft]
 SEED = 20240601
 CENTRE_MM, HALF_MM = 60.0, 45.0
 GRIDS = {"1 mm": (1.0, 1.0, 1.0), "0.5 x 0.5 x 5 mm": (0.5, 0.5, 5.0)}
@@ -41,7 +44,7 @@ def mask(body: Body, spacing_mm: tuple[float, float, float]) -> Soft:
     return np.asarray(fraction.numpy(), dtype=np.float32)
 
 
-def _rows(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64], length_mm: float) -> slice:
+def _rows(rng: Generator, soft: Soft, spacing_mm: Spacing, length_mm: float) -> slice:
     """A run of inner slices."""
     count = max(1, round(length_mm / spacing_mm[2]))
     seen = np.flatnonzero(soft.max(axis=(0, 1)) >= 0.5)
@@ -50,50 +53,66 @@ def _rows(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64], length_mm
     return slice(first, first + count)
 
 
-def leak(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> Soft:
-    """The mask spills over the canal on some slices, over 4 mm."""
+def leak(wide_mm: float) -> Plant:
+    """The mask spills over its edge on some slices, over 4 mm."""
+
+    def plant(rng: Generator, soft: Soft, spacing_mm: Spacing) -> Soft:
+        out = soft.copy()
+        rows = _rows(rng, soft, spacing_mm, 4.0)
+        out[:, :, rows] = grown(out[:, :, rows], wide_mm, spacing_mm)
+        return out
+
+    return plant
+
+
+def swollen(wide_mm: float) -> Plant:
+    """The mask is too wide everywhere."""
+    return lambda _, soft, spacing_mm: grown(soft, wide_mm, spacing_mm)
+
+
+def grown(soft: Soft, wide_mm: float, spacing_mm: Spacing) -> Soft:
+    """Each slice wider by so much: values from 0.5 on move outwards, in plane."""
+    reach = np.maximum(1, np.round(wide_mm / spacing_mm[:2])).astype(int)
+    x, y = np.ogrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
+    disc = (x * spacing_mm[0]) ** 2 + (y * spacing_mm[1]) ** 2 <= wide_mm**2 + 1e-6
+    return np.asarray(ndimage.grey_dilation(soft, footprint=disc[:, :, None]), dtype=np.float32)
+
+
+def hole(rng: Generator, soft: Soft, spacing_mm: Spacing) -> Soft:
+    """One slice is empty."""
     out = soft.copy()
-    rows = _rows(rng, soft, spacing_mm, 4.0)
-    reach = np.maximum(1, np.round(4.0 / spacing_mm[:2])).astype(int)
-    grown = out[:, :, rows]
-    for axis in (0, 1):
-        grown = np.maximum.reduce(
-            [np.roll(grown, step, axis) for step in range(-reach[axis], reach[axis] + 1)]
-        )
-    out[:, :, rows] = grown
+    out[:, :, _rows(rng, soft, spacing_mm, float(spacing_mm[2]))] = 0
     return out
 
 
-def hole(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> Soft:
-    """A slice (or 3 mm of thin ones) is empty."""
-    out = soft.copy()
-    out[:, :, _rows(rng, soft, spacing_mm, 3.0)] = 0
-    return out
-
-
-def void(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> Soft:
+def void(rng: Generator, soft: Soft, spacing_mm: Spacing) -> Soft:
     """12 mm without any cord."""
     out = soft.copy()
     out[:, :, _rows(rng, soft, spacing_mm, 12.0)] = 0
     return out
 
 
-def thinned(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> Soft:
-    """Half of the cord is missed on some slices, over 4 mm."""
-    out = soft.copy()
-    rows = _rows(rng, soft, spacing_mm, 4.0)
-    middle = int(np.average(np.arange(soft.shape[0]), weights=soft[:, :, rows].sum(axis=(1, 2))))
-    out[:middle, :, rows] = 0
-    return out
+def missed(part: float) -> Plant:
+    """This part of the cord, on its left, is missed on some slices, over 4 mm."""
+
+    def plant(rng: Generator, soft: Soft, spacing_mm: Spacing) -> Soft:
+        out = soft.copy()
+        rows = _rows(rng, soft, spacing_mm, 4.0)
+        for k in range(rows.start, rows.stop):
+            below = np.cumsum(out[:, :, k].sum(axis=1))
+            out[: int(np.searchsorted(below, part * below[-1])), :, k] = 0
+        return out
+
+    return plant
 
 
-def shifted(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> Soft:
+def shifted(rng: Generator, soft: Soft, spacing_mm: Spacing) -> Soft:
     """The cord meets the border: the field of view cuts it off at one side."""
     seen = np.flatnonzero(soft.max(axis=(1, 2)) >= 0.5)
     return soft[int(seen[0]) + max(1, round(2.0 / spacing_mm[0])) :]
 
 
-def truncated(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> Soft:
+def truncated(rng: Generator, soft: Soft, spacing_mm: Spacing) -> Soft:
     """Only 25 mm of the cord is there."""
     out = np.zeros_like(soft)
     rows = _rows(rng, soft, spacing_mm, 25.0)
@@ -101,10 +120,10 @@ def truncated(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> So
     return out
 
 
-def blob(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> Soft:
-    """A second object 2 mm beside the cord, over 5 mm, joined to it by a bridge in one slice."""
+def blob(rng: Generator, soft: Soft, spacing_mm: Spacing) -> Soft:
+    """A second object 2 mm beside the cord, over 5 mm and two slices at least; a bridge joins it in one."""
     out = soft.copy()
-    rows = _rows(rng, soft, spacing_mm, 5.0)
+    rows = _rows(rng, soft, spacing_mm, max(5.0, 2 * float(spacing_mm[2])))
     width = round(4.0 / spacing_mm[0])
     for k in range(rows.start, rows.stop):
         inside = np.argwhere(out[:, :, k] >= 0.5)
@@ -118,26 +137,52 @@ def blob(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> Soft:
     return out
 
 
-def blurred(rng: Generator, soft: Soft, spacing_mm: NDArray[np.float64]) -> Soft:
-    """Nothing is sure: every value is halved."""
-    return np.asarray(0.62 * soft, dtype=np.float32)
+def faint(share: float) -> Plant:
+    """Nothing is sure: every value is this share of itself."""
+    return lambda _, soft, __: np.asarray(share * soft, dtype=np.float32)
 
 
-# Failure: how it is planted, and the flags that should tell it.
-FAILURES: dict[str, tuple[Callable[[Generator, Soft, NDArray[np.float64]], Soft], tuple[str, ...]]] = {
-    "leak (4 mm wide, 4 mm long)": (leak, (quality.JUMP,)),
-    "half missed (4 mm long)": (thinned, (quality.JUMP,)),
-    "hole (3 mm)": (hole, (quality.GAP, quality.VOID)),
+def wavering(rng: Generator, soft: Soft, spacing_mm: Spacing) -> Soft:
+    """No failure: each slice lies by 0.3 mm (SD, both ways) beside where it should, its width by 4 % off.
+
+    As masks of a network do, which no flag should mind.
+    """
+    out = np.zeros_like(soft)
+    for k in range(soft.shape[2]):
+        plane = soft[:, :, k]
+        if not plane.any():
+            continue
+        centre = np.array(ndimage.center_of_mass(plane))
+        scale = 1.0 + 0.04 * rng.normal()
+        shift = 0.3 * rng.normal(size=2) / spacing_mm[:2]
+        offset = centre - (centre + shift) / scale
+        out[:, :, k] = ndimage.affine_transform(plane, [1 / scale] * 2, offset, order=1)
+    return out
+
+
+# Failure: how it is planted, and the flags that should tell it. From what nobody would mind to the gross.
+FAILURES: dict[str, tuple[Plant, tuple[str, ...]]] = {
+    "leak of 1 mm (4 mm long)": (leak(1.0), (quality.JUMP,)),
+    "leak of 2 mm": (leak(2.0), (quality.JUMP,)),
+    "leak of 4 mm": (leak(4.0), (quality.JUMP,)),
+    "a tenth missed (4 mm long)": (missed(0.1), (quality.JUMP,)),
+    "a quarter missed": (missed(0.25), (quality.JUMP,)),
+    "half missed": (missed(0.5), (quality.JUMP,)),
+    "one slice empty": (hole, (quality.GAP, quality.VOID)),
     "void (12 mm)": (void, (quality.VOID,)),
+    "second object, joined": (blob, (quality.FRAGMENT,)),
+    "1 mm too wide everywhere": (swollen(1.0), (quality.IMPLAUSIBLE_AREA,)),
+    "3 mm too wide everywhere": (swollen(3.0), (quality.IMPLAUSIBLE_AREA,)),
     "cut off by the field of view": (shifted, (quality.TOUCHES_EDGE,)),
     "truncated (25 mm left)": (truncated, (quality.SHORT_SLAB,)),
-    "second object, joined": (blob, (quality.FRAGMENT,)),
-    "faint everywhere": (blurred, (quality.BLURRED,)),
+    "values a tenth too low": (faint(0.9), (quality.BLURRED,)),
+    "values two fifths too low": (faint(0.6), (quality.BLURRED,)),
 }
+UNTOUCHED: dict[str, Plant] = {"perfect mask": lambda _, soft, __: soft, "wavering mask": wavering}
 SLICE_ONLY = (quality.JUMP,)
 
 
-def flags_of(soft: Soft, spacing_mm: NDArray[np.float64]) -> set[str]:
+def flags_of(soft: Soft, spacing_mm: Spacing) -> set[str]:
     """Flags of a mask: those of the image, and slice flags that need 5 % of the slices for the image."""
     kept = cord.keep_cord(soft, spacing_mm)
     line = cord.trace(kept, spacing_mm)
@@ -163,28 +208,35 @@ def bodies(rng: Generator, count: int) -> dict[str, list[Body]]:
 def measured(count: int) -> list[str]:
     """Lines of a table: of each flag the share of planted failures it tells, and of its false alarms."""
     rng = np.random.default_rng(SEED)
-    hits: dict[tuple[str, str], list[bool]] = {}
-    alarms: dict[tuple[str, str], list[bool]] = {}
+    told: dict[tuple[str, str], list[bool]] = {}
     tellers = sorted({flag for _, flags in FAILURES.values() for flag in flags})
+    columns: list[str] = []
     for kind, drawn in bodies(rng, count).items():
         for grid, spacing in GRIDS.items():
+            columns.append(f"{kind}, {grid}")
             spacing_mm = np.array(spacing)
             for body in drawn:
                 soft = mask(body, spacing)
-                found = flags_of(soft, spacing_mm)
-                for flag in tellers:
-                    alarms.setdefault((flag, f"{kind}, {grid}"), []).append(flag in found)
+                for name, plant in UNTOUCHED.items():
+                    found = flags_of(plant(rng, soft, spacing_mm), spacing_mm)
+                    told.setdefault((f"{name}: any", columns[-1]), []).append(bool(found & set(tellers)))
+                    for flag in tellers:
+                        told.setdefault((f"{name}: {flag}", columns[-1]), []).append(flag in found)
                 for name, (plant, flags) in FAILURES.items():
-                    told = flags_of(plant(rng, soft, spacing_mm), spacing_mm)
-                    hits.setdefault((name, f"{kind}, {grid}"), []).append(bool(told & set(flags)))
-    columns = list(dict.fromkeys(kind for _, kind in alarms))
-    lines = ["| | flag | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
-    for name, (_, flags) in FAILURES.items():
-        shares = [f"{100 * np.mean(hits[name, kind]):.0f} %" for kind in columns]
-        lines.append(f"| found: {name} | {', '.join(flags)} | " + " | ".join(shares) + " |")
-    for flag in tellers:
-        shares = [f"{100 * np.mean(alarms[flag, kind]):.0f} %" for kind in columns]
-        lines.append(f"| false alarm | {flag} | " + " | ".join(shares) + " |")
+                    found = flags_of(plant(rng, soft, spacing_mm), spacing_mm)
+                    told.setdefault((name, columns[-1]), []).append(bool(found & set(flags)))
+
+    def shares(name: str) -> str:
+        return " | ".join(f"{100 * np.mean(told[name, kind]):.0f} %" for kind in columns)
+
+    lines = ["| planted | told by | " + " | ".join(columns) + " |", "|---|---|" + "---:|" * len(columns)]
+    lines += [f"| {name} | {', '.join(flags)} | {shares(name)} |" for name, (_, flags) in FAILURES.items()]
+    for name in UNTOUCHED:
+        lines.append(f"| nothing: {name} | any of them | {shares(f'{name}: any')} |")
+        alarming = [
+            flag for flag in tellers if any(np.any(told[f"{name}: {flag}", kind]) for kind in columns)
+        ]
+        lines += [f"| nothing: {name} | {flag} | {shares(f'{name}: {flag}')} |" for flag in alarming]
     return lines
 
 

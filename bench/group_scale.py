@@ -2,7 +2,8 @@
 
 ``python -m bench.group_scale FOLDER [--participants 10000]`` writes session tables as the participant
 level does (once; they are used again) and runs the group level on them. Prints seconds of reading and
-tables, of statistics, and the largest memory. Limits: 60 s, 120 s, 2 GB, on two cores.
+tables, of statistics, of the page, and the largest memory. Limits: 60 s for reading and all tables, 120 s for
+statistics, 2 GB. They hold for seconds of the processor, which a busy machine does not stretch.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from softseg_bids.app import group, group_statistics
+from softseg_bids.app import group, group_page, group_statistics
 from softseg_bids.app.columns import LONG
 from softseg_bids.app.options import settings_of
 from softseg_bids.bids import derivatives
@@ -26,6 +27,13 @@ CONTRASTS = ("T1w", "T2w", "T2starw", "MTon", "GRET1w", "DWI")
 REGIONS = ("cord", "common", *(f"vert-C{n}" for n in range(1, 8)), "vert-C2:C3")
 SITES = 40
 TABLES_S, STATISTICS_S, MEMORY_GB = 60.0, 120.0, 2.0
+
+
+class Seconds(NamedTuple):
+    """Of the processor (all threads), and by the clock."""
+
+    processor: float
+    wall: float
 
 
 def write_study(out: Path, participants: int) -> None:
@@ -88,25 +96,45 @@ def main() -> int:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     write_study(arguments.folder, arguments.participants)
-    spent = [0.0]
-    whole: Callable[..., Any] = group_statistics.statistics
+    spent = {"statistics": Seconds(0.0, 0.0), "page": Seconds(0.0, 0.0)}
+    group.statistics = _timed(group_statistics.statistics, "statistics", spent)
+    group.write_group_page = _timed(group_page.write_group_page, "page", spent)
+    begin = now()
+    group.run(settings_of(["/nowhere", str(arguments.folder), "group"]))
+    tables = since(begin)
+    for part in spent.values():
+        tables = Seconds(tables.processor - part.processor, tables.wall - part.wall)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    parts = {"reading and tables": tables, **spent}
+    said = "; ".join(
+        f"{name} {part.processor:.0f} s ({part.wall:.0f} s by the clock)" for name, part in parts.items()
+    )
+    sys.stdout.write(f"{arguments.participants} participants: {said}; largest memory {memory:.2f} GB\n")
+    slow = tables.processor > TABLES_S or spent["statistics"].processor > STATISTICS_S
+    return int(slow or memory > MEMORY_GB)
 
-    def timed(study: group_statistics.Study) -> Any:
-        start = time.perf_counter()
-        found = whole(study)
-        spent[0] = time.perf_counter() - start
+
+def now() -> Seconds:
+    """The time, by both clocks."""
+    return Seconds(time.process_time(), time.perf_counter())
+
+
+def since(begin: Seconds) -> Seconds:
+    """What has passed since then."""
+    end = now()
+    return Seconds(end.processor - begin.processor, end.wall - begin.wall)
+
+
+def _timed(call: Callable[..., Any], name: str, spent: dict[str, Seconds]) -> Callable[..., Any]:
+    """The same function, which leaves what it took in ``spent``."""
+
+    def timed(*arguments: Any) -> Any:
+        begin = now()
+        found = call(*arguments)
+        spent[name] = since(begin)
         return found
 
-    group.statistics = timed
-    start = time.perf_counter()
-    group.run(settings_of(["/nowhere", str(arguments.folder), "group"]))
-    tables = time.perf_counter() - start - spent[0]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    sys.stdout.write(
-        f"{arguments.participants} participants: reading and tables {tables:.0f} s, "
-        f"statistics {spent[0]:.0f} s, largest memory {memory:.2f} GB\n"
-    )
-    return int(tables > TABLES_S or spent[0] > STATISTICS_S or memory > MEMORY_GB)
+    return timed
 
 
 if __name__ == "__main__":
