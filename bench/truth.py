@@ -209,6 +209,39 @@ def distance_mm(cord: Cord, points_mm: Floats) -> Floats:
     )
 
 
+class Edge(NamedTuple):
+    """Where points lie to the side of a cord.
+
+    Attributes
+    ----------
+    depth_mm : ndarray, shape (n,)
+        Distance from the side, first order: exact on it and for round cords; positive inside.
+    angle : ndarray, shape (n,)
+        Around the cord, rad: 0 is right, a quarter turn front.
+    s_mm : ndarray, shape (n,)
+        Along it.
+    """
+
+    depth_mm: Floats
+    angle: Floats
+    s_mm: Floats
+
+
+def edge_of(cord: Cord, points_mm: Floats) -> Edge:
+    """Where points (n, 3) of the body's frame lie to the side of a cord; its ends and voids do not count."""
+    local = _local(cord, points_mm)
+    a, b = _even(cord.s_mm, np.column_stack([cord.a_mm, cord.b_mm]), local.s)
+    p, q = local.u / a, local.v / b
+    radius, angle = np.maximum(np.hypot(p, q), 1e-6), np.arctan2(q, p)
+    limit = _outline_at(cord, local.s, angle)
+    step = 2 * np.pi / cord.outline.shape[1]
+    turn = (_outline_at(cord, local.s, angle + step) - _outline_at(cord, local.s, angle - step)) / (2 * step)
+    # The gradient of limit - radius over (u, v): of unit length per millimetre once divided by.
+    radial, around = -1.0, turn / radius
+    steep = np.hypot((radial * p - around * q) / radius / a, (radial * q + around * p) / radius / b)
+    return Edge((limit - radius) / steep, angle, local.s)
+
+
 def _within(cord: Cord, s_mm: Floats) -> Mask:
     return np.asarray((s_mm >= cord.top_mm) & (s_mm <= cord.end_mm) & (cord.end_mm > cord.top_mm))
 
