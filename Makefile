@@ -12,6 +12,8 @@
 # make studies simulate studies of known truth, check the intervals; writes into docs/statistics.md (minutes)
 # make bench-levels  judge the vertebral levels found in 200 spines; writes into docs/benchmark.md
 # make losses  train under several losses and compare them; writes into docs/benchmark.md (hours)
+# make paper   the paper in small: judge its networks against what is true; writes docs/paper.md (minutes)
+# make paper-train  train those networks; stopped anywhere, it goes on when called again (an hour)
 # make clean   remove what these made
 #
 # All work in .venv, made from constraints.txt. PYTHON names the interpreter (3.11 or newer).
@@ -23,7 +25,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs scale bench bench-levels studies losses clean container-test lock audit hadolint faults
+.PHONY: help demo test lint docs scale bench bench-levels studies losses paper paper-train clean container-test lock audit hadolint faults
 
 PYTHON ?= python3
 TORCH := torch==2.13.0
@@ -97,6 +99,12 @@ studies: $(READY)
 
 losses: $(READY)
 	$(BIN)/python -m bench.losses --write
+
+paper: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m paper.report
+
+paper-train: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m paper.train
 
 scale: $(READY)
 	$(BIN)/python -m bench.scale --write docs/benchmark.md

@@ -1,0 +1,1 @@
+"""The paper in small: a synthetic study of known truth, simulated raters, networks that learn from them."""
