@@ -173,6 +173,17 @@ def test_without_the_group_level(tmp_path: Path) -> None:
         write_group_page(tmp_path)
 
 
+def test_the_page_alone_is_written_from_the_tables(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, table = copy / "group.html", copy / "group_csa.tsv"
+    before, written = page.read_bytes(), table.stat().st_mtime_ns
+    page.unlink()
+    assert main(["/nowhere", str(copy), "group", "--reports-only"]) == 0
+    assert page.read_bytes() == before and table.stat().st_mtime_ns == written
+    table.unlink()
+    assert main(["/nowhere", str(copy), "group", "--reports-only"]) == 66
+    assert "run the group level without --reports-only" in capsys.readouterr().err
+
+
 def test_methods_lie_beside(study: Path) -> None:
     page = content(study / "group.html")
     assert (study / "logs" / "CITATION.md").read_text(encoding="utf-8") == page["methods"]

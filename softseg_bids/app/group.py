@@ -44,14 +44,21 @@ OPTIONAL = ("harmonisation", "compression", "compression_sites", "norms_offset",
 
 
 def run(settings: Settings) -> Exit:
-    """Write the group's tables.
+    """Write the group's tables and page; with ``--reports-only`` the page alone, from tables that are there.
 
     Raises
     ------
     Stop
-        66 if OUT holds no results, 18 for an unknown participant, 64 if results of different
-        models or versions would be pooled, or an option names what is not there.
+        66 if OUT holds no results (or, for the page alone, no tables of a group), 18 for an unknown
+        participant, 64 if results of different models or versions would be pooled, or an option names
+        what is not there.
     """
+    if settings.reports_only:
+        if not (settings.out / "group_csa.tsv").is_file():
+            what = "no tables of a group; run the group level without --reports-only first"
+            raise Stop(Exit.NO_INPUT, f"{settings.out}: there are {what}")
+        write_group_page(settings.out)
+        return Exit.DONE
     found = chosen_tables(settings)
     facts = [session_facts(table) for table in found]
     long = read_long(found)
