@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from softseg_bids.core.cord import Centreline, keep_cord, trace
-from softseg_bids.image.grid import Array, Grid, canonical, cropped, like_stored, resample, respaced
+from softseg_bids.image.grid import Array, Grid, canonical, like_stored, resample, respaced
 from softseg_bids.image.volume import DataError, Volume
+from softseg_bids.model.along import segment_along
 from softseg_bids.model.checkpoint import load_checkpoint
 from softseg_bids.model.network import Architecture, normalise
 from softseg_bids.model.refine import Network
@@ -20,12 +21,8 @@ from softseg_bids.model.releases.release import Release, is_release, load_releas
 from softseg_bids.model.sliding import sliding_window_inference
 from softseg_bids.model.weights import DEFAULT
 
-# The coarse cord may end early where the image is poor; the fine network looks this far beyond.
-BEYOND_MM = 20.0
 # The shortest cord that counts (10 mm) at the thinnest section there is (20 mm2); noise yields less.
 LEAST_CORD_MM3 = 200.0
-# Windows follow the cord: it may drift this far across before the next one is centred anew.
-DRIFT_MM = 6.0
 
 
 class Model(NamedTuple):
@@ -97,7 +94,7 @@ def segment(model: Model | Release, volume: Volume) -> Array:
     points_mm = _cord_points(model, array, grid)
     if points_mm is None:
         return np.zeros(volume.grid.shape, dtype=np.float32)
-    soft, fine = _segment_along(model, array, grid, points_mm)
+    soft, fine = segment_along(model.segmenter, model.device, array, grid, points_mm)
     native = resample(soft, fine, grid, outside="zero")
     return np.ascontiguousarray(like_stored(np.clip(native, 0, 1), volume.grid), dtype=np.float32)
 
@@ -138,64 +135,3 @@ def _padded(image: Tensor, window: tuple[int, int, int]) -> tuple[Tensor, tuple[
     padded = torch.nn.functional.pad(image[None, None], sides, mode="replicate")[0, 0]
     x, y, z = (slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
     return padded, (x, y, z)
-
-
-def _segment_along(
-    model: Model, array: Array, grid: Grid, points_mm: NDArray[np.float64]
-) -> tuple[Array, Grid]:
-    """Run the fine network in windows that follow a centreline; blend them with Gaussian weights."""
-    architecture, network = model.segmenter
-    window = np.asarray(architecture.window)
-    fine = respaced(grid, architecture.spacing_mm)
-    centres = _window_centres(
-        fine.to_index(points_mm), np.asarray(architecture.spacing_mm), window, fine.shape[2]
-    )
-    starts = np.round(centres - 0.5 * (window - 1)).astype(int)
-    low, high = starts.min(axis=0), starts.max(axis=0) + window
-    box = cropped(fine, low, (int(high[0] - low[0]), int(high[1] - low[1]), int(high[2] - low[2])))
-    image = torch.from_numpy(resample(array, grid, box)).to(model.device)
-    weight = _gaussian(architecture.window, model.device)
-    total, mass = torch.zeros_like(image), torch.full_like(image, 1e-9)
-    for start in starts - low:
-        x, y, z = (slice(int(a), int(a + n)) for a, n in zip(start, window, strict=True))
-        fraction = network(normalise(image[x, y, z])[None, None]).sigmoid()[0, 0]
-        total[x, y, z] += fraction * weight
-        mass[x, y, z] += weight
-    return (total / mass).cpu().numpy(), box
-
-
-def _window_centres(
-    line: NDArray[np.float64], spacing_mm: NDArray[np.float64], window: NDArray[np.integer], top: int
-) -> NDArray[np.float64]:
-    """Centres (voxel indices) of windows along a line: half a window apart, closer where it is steep."""
-    beyond = BEYOND_MM / spacing_mm[2]
-    low, high = max(line[0, 2] - beyond, 0.0), min(line[-1, 2] + beyond, top - 1.0)
-    half = 0.5 * (window[2] - 1)
-    if high - low <= window[2]:
-        heights = [0.5 * (low + high)]
-    else:
-        heights = [low + half]
-        while heights[-1] < high - half:
-            heights.append(min(heights[-1] + _stride(line, heights[-1], spacing_mm, window), high - half))
-    return np.array([[*(np.interp(h, line[:, 2], line[:, axis]) for axis in (0, 1)), h] for h in heights])
-
-
-def _stride(
-    line: NDArray[np.float64], height: float, spacing_mm: NDArray[np.float64], window: NDArray[np.integer]
-) -> float:
-    ahead = height + 0.5 * float(window[2])
-    drift: float = max(
-        abs(np.interp(ahead, line[:, 2], line[:, a]) - np.interp(height, line[:, 2], line[:, a]))
-        * spacing_mm[a]
-        for a in (0, 1)
-    )
-    return 0.5 * float(window[2]) / max(1.0, drift / DRIFT_MM)
-
-
-def _gaussian(window: tuple[int, int, int], device: torch.device) -> Tensor:
-    """Blending weights, highest in the middle (standard deviation an eighth of the window)."""
-    axes = [
-        torch.exp(-0.5 * ((torch.arange(n, device=device) - 0.5 * (n - 1)) / (0.125 * n)) ** 2)
-        for n in window
-    ]
-    return torch.einsum("x,y,z->xyz", *axes).clamp_min(1e-4)
