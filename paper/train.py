@@ -34,8 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these networks")
     parser.add_argument("--again", action="store_true", help="forget the committed weights, train all anew")
+    parser.add_argument("--steps", type=int, default=SETTINGS.steps, metavar="N", help="of every network")
     chosen = parser.parse_args(argv)
     torch.set_num_threads(chosen.threads)
+    settings = SETTINGS._replace(steps=chosen.steps)
     if chosen.again:
         for job in variants.all_jobs():
             path_of(job.name).unlink(missing_ok=True)
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     todo = [
         job
         for job in variants.all_jobs()
-        if not is_trained(path_of(job.name), SETTINGS) and (not chosen.only or job.name in chosen.only)
+        if not is_trained(path_of(job.name), settings) and (not chosen.only or job.name in chosen.only)
     ]
     if not todo:
         _say(f"all networks are trained; they lie in {WEIGHTS}")
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hard = job.variant.hard
         if hard not in cases:
             cases[hard] = load_cases(root, hard, chosen.folder)
-        train(job, cases[hard], SETTINGS, chosen.folder / "training", WEIGHTS)
+        train(job, cases[hard], settings, chosen.folder / "training", WEIGHTS)
     return 0
 
 

@@ -18,7 +18,7 @@ RECIPE = Recipe(FOLDED, ARCHITECTURE.window, ARCHITECTURE.spacing_mm, (8, 8, 4))
 # Of every network, whatever it is shown: equal steps, equal seed. Nothing stops early; the best of the
 # validations is kept, as published.
 SETTINGS = Settings(
-    steps=600, batch=2, rate=4e-3, every=100, patience=10**6, augment=False, seed=SEED % 2**31
+    steps=1200, batch=2, rate=4e-3, every=100, patience=10**6, augment=False, seed=SEED % 2**31
 )
 
 

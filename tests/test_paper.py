@@ -16,7 +16,7 @@ from paper import cohort, figures, page, raters, results, study, train, variants
 from softseg_bids.core.calibration import BINS
 from softseg_bids.core.softtruth import whole_slices
 from softseg_bids.image.volume import DataError
-from softseg_bids.study.evaluate_statistics import best_areas, reliability_rows, summary, tests, variability
+from softseg_bids.study import evaluate_statistics as statistics
 from softseg_bids.study.tables import write
 from softseg_bids.training import fit
 from softseg_bids.training.cases import Case
@@ -139,7 +139,7 @@ def scanned_small() -> list[study.Drawn]:
         each for each in cohort.protocol(cohort.SITES["north"]) if each.sequences[0].contrast == "T2starw"
     )
     small = stack._replace(
-        sequences=stack.sequences[:1], field_mm=(36.0, 36.0, 20.0), fine_mm=(0.5, 0.5, 2.5)
+        sequences=stack.sequences[:1], field_mm=(36.0, 36.0, 30.0), fine_mm=(0.5, 0.5, 2.5)
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "protocol", lambda _: [small])
@@ -163,7 +163,7 @@ def test_truth_lies_where_the_cord_is_in_the_image(small_scan: list[study.Drawn]
             near |= np.roll(one.fraction, shift, axis) > 0.99
     ring = near & (one.fraction == 0)
     assert one.array[one.fraction > 0.99].mean() < 0.75 * one.array[ring].mean()
-    rated, true = (part.sum(dtype=float) for part in (one.rated[:, :, 1:-1], one.fraction[:, :, 1:-1]))
+    rated, true = (part.sum(dtype=float) for part in (one.rated[:, :, 2:-2], one.fraction[:, :, 2:-2]))
     assert true < rated < 1.3 * true, "this rater draws too far out"
 
 
@@ -318,8 +318,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> results.Results:
                         }
                     )  # fmt: skip
     names, five = list(BIAS), [name for name in cohort.CONTRASTS if name != "DWI"]
-    table, best = pd.DataFrame(scores), best_areas(pd.DataFrame(areas))
-    varied = variability(best, names, five)
+    table, best = pd.DataFrame(scores), statistics.best_areas(pd.DataFrame(areas))
+    varied = statistics.variability(best, names, five)
     bins = {
         (name, "T1w"): np.column_stack([np.full(BINS, 9.0), 9 * np.arange(BINS) / 10, np.arange(BINS)])
         for name in names
@@ -327,8 +327,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> results.Results:
     folder = tmp_path_factory.mktemp("judged")
     for name, rows in (
         ("scores", scores), ("areas", areas), ("variability", varied),
-        ("summary", summary(table, best, varied, names, five)),
-        ("tests", tests(table, best, varied, names)), ("reliability", reliability_rows(bins, names)),
+        ("summary", statistics.summary(table, best, varied, names, five)),
+        ("tests", statistics.tests(table, best, varied, names)),
+        ("reliability", statistics.reliability_rows(bins, names)),
     ):  # fmt: skip
         write(folder / f"evaluate_{name}.tsv", rows)
     return results.read([folder])
