@@ -288,6 +288,9 @@ def test_commands_survive_a_shell() -> None:
 
 def test_folders_are_named_where_a_mask_can_be_opened(page: SubjectPage, tmp_path: Path) -> None:
     assert page.can_be_opened
+    content, parsed = render(page, tmp_path)
+    [folders] = [tag for tag, attributes in parsed.elements if attributes.get("id") == "folders"]
+    assert folders == "details" and 'getElementById("folders")' in content  # a link to it opens it
     without = dataclasses.replace(
         page, sessions=(dataclasses.replace(page.sessions[0], images=()),), exclusions=()
     )

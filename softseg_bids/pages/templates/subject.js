@@ -12,3 +12,6 @@ document.addEventListener("keydown", (event) => {
   const step = event.shiftKey ? choices.length - 1 : 1;
   show(choices[(now + step) % choices.length]);
 });
+// A link to the folders opens what they stand in.
+const folders = document.getElementById("folders");
+document.querySelectorAll('a[href="#folders"]').forEach((link) => link.addEventListener("click", () => { folders.open = true; }));
