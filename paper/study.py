@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.truth import cord_of, fractions
-from paper.cohort import CENTRE_S_MM, FIELD_MM, SEED, SITES, Participant, participants, protocol
+from paper.cohort import CENTRE_S_MM, CONTRASTS, FIELD_MM, SEED, SITES, Participant, participants, protocol
 from paper.raters import OFFSET_MM, draw_mask
 from softseg_bids.app.demo import BRIGHT, CENTRE_MM, disc_image, stored_grid
 from softseg_bids.app.demo_people import FILES
@@ -82,7 +82,7 @@ def make(root: Path, people: Sequence[Participant] | None = None) -> None:
 
 
 def make_soft(root: Path) -> None:
-    """The soft truth of the raters' masks, by softseg-truth, of those who have none yet.
+    """The soft truth of the raters' masks, by softseg-truth, of those who lack one in some contrast.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def make_soft(root: Path) -> None:
     lacking = [
         path.stem.removeprefix("sub-")
         for path in sorted((root / "sourcedata").glob("sub-*.json"))
-        if not (root / SOFT / path.stem).is_dir()
+        if len(list((root / SOFT / path.stem).rglob("*_probseg.nii.gz"))) < len(CONTRASTS)
     ]
     if not lacking:
         return
