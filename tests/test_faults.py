@@ -38,7 +38,7 @@ def test_an_undisturbed_run_leaves_all_kinds_of_results(lab: Lab) -> None:
 
 
 def test_killed_runs(lab: Lab) -> None:
-    outcome = kills.whole_runs(lab, 3)
+    outcome = kills.whole_runs(lab, 2)
     survived(outcome)
     assert outcome.files > 10
 
