@@ -127,7 +127,7 @@ def _with_ends(mask: NDArray[np.uint8], height_mm: float, rng: Generator) -> NDA
     """Some slices left out at either end, and of the next one only a part drawn, from one side."""
     out = mask.copy()
     for last, towards in ((0, 1), (mask.shape[2] - 1, -1)):
-        left = int(rng.uniform(0, MOST_LEFT_MM + height_mm) / height_mm)
+        left = int(rng.uniform(0, MOST_LEFT_MM) / height_mm)
         share, angle = rng.uniform(*DRAWN), rng.uniform(0, 2 * np.pi)
         for number in range(left):
             out[:, :, last + towards * number] = 0
