@@ -29,6 +29,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 def survived(outcome: Outcome) -> None:
+    if outcome.skipped:
+        pytest.skip(outcome.skipped)
     assert outcome.injected and not outcome.problems, "\n".join(outcome.problems)
 
 
@@ -60,10 +62,7 @@ def test_a_full_disk(lab: Lab) -> None:
 
 
 def test_a_disk_that_becomes_read_only(lab: Lab) -> None:
-    outcome = places.read_only(lab, 1)
-    if outcome.skipped:
-        pytest.skip(outcome.skipped)
-    survived(outcome)
+    survived(places.read_only(lab, 1))
 
 
 def test_two_runs_at_once(lab: Lab) -> None:
