@@ -138,7 +138,7 @@ def test_table(results: Results) -> str:
             cells = []
             for measure in (SPREAD, ERROR):
                 difference, p = test_of(results, measure, one, other)
-                cells += [f"{difference:+.2f}", f"{p:.3f}" if p >= 0.001 else "< 0.001"]
+                cells += [f"{difference:+.2f}", "< 0.001" if p < 0.001 else f"{p:.3f}"]
             rows.append((f"`{one}`", f"`{other}`", *cells))
     head = ("first", "second", "SD, first - second, mm²", "p", "absolute error, first - second, mm²", "p")
     return table(head, rows)

@@ -95,13 +95,15 @@ def errors(results: Results, method: str, contrast: str) -> Floats:
 
 
 def biases(results: Results, method: str) -> dict[str, float]:
-    """Mean error of each contrast (mm²)."""
-    return {contrast: float(errors(results, method, contrast).mean()) for contrast in CONTRASTS}
+    """Mean error of each contrast (mm²); NaN where nobody's area could be measured."""
+    found = {contrast: errors(results, method, contrast) for contrast in CONTRASTS}
+    return {contrast: float(own.mean()) if len(own) else float("nan") for contrast, own in found.items()}
 
 
 def widest_bias(results: Results, method: str) -> tuple[str, float]:
     """The contrast whose mean error is largest either way, and that error."""
-    return max(biases(results, method).items(), key=lambda pair: abs(pair[1]))
+    known = {contrast: bias for contrast, bias in biases(results, method).items() if np.isfinite(bias)}
+    return max(known.items(), key=lambda pair: abs(pair[1]))
 
 
 def sd_of_six(results: Results, method: str) -> float:

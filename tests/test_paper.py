@@ -347,6 +347,9 @@ def test_results_are_read_as_they_are(judged: results.Results) -> None:
     difference, p = results.test_of(judged, "sd_over_contrasts", "soft_all", "hard_all")
     assert difference < -4 and p < 0.01
     assert results.test_of(judged, "sd_over_contrasts", "hard_all", "soft_all")[0] == -difference
+    lacking = judged._replace(areas=judged.areas[judged.areas["contrast"] != "DWI"])
+    assert np.isnan(results.biases(lacking, "hard_all")["DWI"])
+    assert results.widest_bias(lacking, "hard_all")[0] == "T2starw"
     with pytest.raises(ValueError, match="not tested"):
         results.test_of(judged, "dice", "soft_all", "ours")
     with pytest.raises(ValueError, match="one was expected"):
