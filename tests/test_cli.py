@@ -153,14 +153,16 @@ class TestExitCodes:
         (out / "dataset_description.json").write_text(json.dumps(other))
         assert main([str(bids.root), str(out), "participant", "--model", str(checkpoint)]) == 73
 
-    def test_bad_filter_file(self, bids: MakeDataset, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("text", ['{"T9w": {}}', '{"T2w": {"aquisition": "full"}}'])
+    def test_bad_filter_file(
+        self, bids: MakeDataset, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         tiny(bids)
         filters = tmp_path / "filter.json"
-        filters.write_text('{"T9w": {}}')
-        assert (
-            main([str(bids.root), str(tmp_path / "o"), "participant", "--bids-filter-file", str(filters)])
-            == 64
-        )
+        filters.write_text(text)
+        argv = [str(bids.root), str(tmp_path / "o"), "participant", "--bids-filter-file", str(filters)]
+        assert main(argv) == 64
+        assert capsys.readouterr().err.startswith(f"softseg: {filters}: ")
 
     def test_bad_plugin_file(self, bids: MakeDataset, checkpoint: Path, tmp_path: Path) -> None:
         tiny(bids)

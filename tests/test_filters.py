@@ -15,11 +15,11 @@ def test_reads_groups_of_entities(tmp_path: Path) -> None:
     assert groups_of("T2w", "T2w", filters) == []
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"T1": {}}', '{"T1w": "full"}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"T1": {}}', '{"T1w": "full"}', "[" * 100_000, "\ufffe\0"])
 def test_refuses_what_would_do_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "filter.json"
     path.write_text(text)
-    with pytest.raises(FilterError):
+    with pytest.raises(FilterError, match=r"filter\.json: "):
         read_filters(path)
 
 

@@ -52,9 +52,10 @@ def test_query_of_an_unknown_entity(tmp_path: Path) -> None:
         index(tmp_path).matching({"aquisition": "full"})
 
 
-def test_description_that_is_no_object(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ['["x"]', "[" * 100_000])
+def test_description_that_is_no_object(tmp_path: Path, text: str) -> None:
     add_images(tmp_path, "sub-01", "T2w")
-    (tmp_path / "dataset_description.json").write_text('["x"]')
+    (tmp_path / "dataset_description.json").write_text(text)
     with pytest.raises(DataError, match="dataset_description"):
         index(tmp_path)
 

@@ -9,7 +9,7 @@ from softseg_bids.app.settings import Settings
 from softseg_bids.app.validation import validate
 from softseg_bids.bids.dataset import Dataset, NoInput, NothingSelected, Selection
 from softseg_bids.bids.discover import discover
-from softseg_bids.bids.filters import read_filters
+from softseg_bids.bids.filters import FilterError, read_filters
 from softseg_bids.bids.plan import PLAN_COLUMNS, plan
 
 
@@ -35,6 +35,8 @@ def look(settings: Settings) -> Dataset:
     )
     try:
         return discover(settings.bids, selection)
+    except FilterError as error:
+        raise FilterError(f"{settings.filter_file}: {error}") from error
     except NothingSelected as error:
         raise Stop(Exit.NOTHING_SELECTED, str(error)) from error
     except NoInput as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from softseg_bids.bids.contrasts import CONTRASTS, SUFFIXES
+from softseg_bids.bids.sidecars import json_object
 from softseg_bids.image.volume import DataError
 
 Filters = Mapping[str, Mapping[str, Any]]
@@ -34,12 +34,15 @@ def read_filters(path: Path) -> dict[str, dict[str, Any]]:
         If the file cannot be read or is not made of known groups of entities.
     """
     try:
-        filters = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise FilterError(f"{path}: cannot be read as a BIDS filter file ({error})") from error
-    if not isinstance(filters, dict):
-        raise FilterError(f'{path}: must hold groups of entities: {{"T1w": {{"acquisition": "full"}}}}')
-    check_filters(filters)
+        filters = json_object(path)
+    except DataError as error:
+        raise FilterError(
+            f'{error}; a BIDS filter file holds groups of entities: {{"T1w": {{"acquisition": "full"}}}}'
+        ) from error
+    try:
+        check_filters(filters)
+    except FilterError as error:
+        raise FilterError(f"{path}: {error}") from error
     return filters
 
 
@@ -55,11 +58,11 @@ def check_filters(filters: Mapping[str, Any]) -> None:
     for group, query in filters.items():
         if group.casefold() not in _KNOWN_GROUPS:
             raise FilterError(
-                f"the BIDS filter file has an unknown group {group!r}; use one of {', '.join(_OWN_GROUPS)}"
+                f"the group {group!r} of BIDS filters is unknown; use one of {', '.join(_OWN_GROUPS)}"
             )
         if not isinstance(query, Mapping):
             raise FilterError(
-                f'the BIDS filter file\'s group {group!r} must hold entities: {{"acquisition": "full"}}'
+                f'the group {group!r} of BIDS filters must hold entities: {{"acquisition": "full"}}'
             )
 
 

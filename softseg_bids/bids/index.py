@@ -99,7 +99,7 @@ def _layout(root: Path, ignore: list[re.Pattern[str]], **options: Any) -> BIDSLa
     indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
     try:
         return BIDSLayout(root, validate=False, config="bids", indexer=indexer, **options)
-    except AttributeError as error:
+    except (AttributeError, RecursionError) as error:
         raise DataError(f"{root / 'dataset_description.json'}: must hold a JSON object ({error})") from error
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softseg_bids.bids.names import Name, parse_name
-from softseg_bids.image.volume import check_file
+from softseg_bids.image.volume import DataError, check_file
 
 logger = logging.getLogger(__name__)
 
@@ -74,14 +74,27 @@ class Sidecars:
 def read_json(path: Path) -> Metadata:
     """The object in a JSON file; {} with a warning that names it if it holds none."""
     try:
-        check_file(path)
+        return json_object(path)
+    except DataError as error:
+        logger.warning("%s; it is ignored", error)
+        return {}
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file that somebody else wrote.
+
+    Raises
+    ------
+    DataError
+        If it is no file, no text, no JSON (also if nested too deeply to be read), or no object.
+    """
+    check_file(path)
+    try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        logger.warning("%s: cannot be read as JSON (%s); it is ignored", path, error)
-        return {}
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
-        logger.warning("%s: holds no JSON object; it is ignored", path)
-        return {}
+        raise DataError(f"{path}: holds no JSON object")
     return content
 
 
