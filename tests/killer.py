@@ -1,4 +1,4 @@
-"""A step that fails, or whose process is killed, importable by worker processes."""
+"""A step that fails, or whose process is killed or interrupted, importable by worker processes."""
 
 import os
 import signal
@@ -15,6 +15,8 @@ class Result(NamedTuple):
 def maybe_die(word: str, folder: Path) -> Result:
     if word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if word == "interrupt":
+        signal.raise_signal(signal.SIGINT)
     if word == "fail":
         raise ValueError(word)
     return Result(word)

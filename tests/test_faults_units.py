@@ -22,7 +22,7 @@ from conftest import CORD, MakeDataset, centred_grid, cylinder, write_image
 from softseg_bids.app import steps
 from softseg_bids.app.claims import CLAIMS, claimed, forget
 from softseg_bids.app.failures import KILLED, STARVED, explain, unwritable_error
-from softseg_bids.app.interruption import interruptible
+from softseg_bids.app.interruption import heeding, interruptible
 from softseg_bids.app.jobs import stamp
 from softseg_bids.app.landmarks import NO_LABEL, disc_points, usable_discs
 from softseg_bids.app.manifest import RESERVE, Entry, Manifest
@@ -31,7 +31,7 @@ from softseg_bids.app.results import session_facts
 from softseg_bids.bids import derivatives
 from softseg_bids.bids.discover import discover
 from softseg_bids.bids.rows import read_rows
-from softseg_bids.bids.sidecars import read_json
+from softseg_bids.bids.sidecars import json_object, read_json
 from softseg_bids.image import aside
 from softseg_bids.image.aside import PREFIX, remove_abandoned, written_aside
 from softseg_bids.image.volume import (
@@ -235,6 +235,18 @@ class TestInterruption:
                 heard.wait(30)
         assert (left, said) == ([Exit.INTERRUPTED], ["last words"])
 
+    def test_what_a_library_makes_of_it_does_not_count(self) -> None:
+        """Swallowed, or taken for a failure, it is an interruption all the same; without one all stays."""
+        for swallow in (True, False):
+            with pytest.raises(KeyboardInterrupt), interruptible(lambda: None, 30.0), heeding():
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                except KeyboardInterrupt as error:
+                    if not swallow:
+                        raise ValueError("a node failed") from error
+        with pytest.raises(ValueError, match="its own"), interruptible(lambda: None), heeding():
+            raise ValueError("its own")  # the interruption before was another run's
+
     def test_other_threads_are_left_alone(self) -> None:
         before, seen = signal.getsignal(signal.SIGINT), []
 
@@ -423,6 +435,10 @@ class TestDamage:
         assert read_rows(tmp_path / "pipe") == [] and read_json(tmp_path / "pipe") == {}
         (tmp_path / "deep").write_text("[" * 100_000)
         assert read_json(tmp_path / "deep") == {}
+        with pytest.raises(DataError, match="deep: cannot be read as JSON"):
+            json_object(tmp_path / "deep")
+        with pytest.raises(DataError, match="pipe: is no file"):
+            json_object(tmp_path / "pipe")
 
     def test_a_table_of_a_spreadsheet(self, tmp_path: Path) -> None:
         (tmp_path / "t.tsv").write_text("participant_id\tsite\nsub-01\tZürich\n", encoding="utf-16")

@@ -14,6 +14,8 @@ from softseg_bids.app.outcome import Exit
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A library deep in its arithmetic does not notice the signal; batch systems kill after some seconds.
 PATIENCE_S = 3.0
+# Whether the run under way was told to end; a process has one run at a time.
+_told = threading.Event()
 
 
 @contextmanager
@@ -40,13 +42,14 @@ def interruptible(
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    told, ended = threading.Event(), threading.Event()
+    ended = threading.Event()
+    _told.clear()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if not told.is_set():  # a second Ctrl-C must not cut off the record of the first
-            told.set()
+        if not _told.is_set():  # a second Ctrl-C must not cut off the record of the first
+            _told.set()
             raise KeyboardInterrupt
 
     def watch() -> None:
@@ -70,3 +73,17 @@ def interruptible(
         os.close(writer)
         watcher.join()
         os.close(reader)
+        _told.clear()
+
+
+@contextmanager
+def heeding() -> Iterator[None]:
+    """End the block with KeyboardInterrupt if the run was told to end, whatever else became of it.
+
+    A library may swallow the interruption, or take it for a failure: nipype does so within a node.
+    """
+    try:
+        yield
+    finally:
+        if _told.is_set():
+            raise KeyboardInterrupt

@@ -23,6 +23,8 @@ from nipype.pipeline.engine.utils import topological_sort
 from nipype.pipeline.plugins.base import PluginBase
 from nipype.pipeline.plugins.tools import report_crash
 
+from softseg_bids.app.interruption import heeding
+
 
 class InOrder(PluginBase):  # type: ignore[misc]
     """One node after the other in this process; what depends on a failed one is left out."""
@@ -41,7 +43,8 @@ class InOrder(PluginBase):  # type: ignore[misc]
                 continue
             self._status_callback(node, "start")
             try:
-                node.run(updatehash=updatehash)
+                with heeding():  # an interrupted node has not failed
+                    node.run(updatehash=updatehash)
             except Exception:
                 lost.update(graph.successors(node))
                 self.traces[node.fullname] = traceback.format_exc()

@@ -14,7 +14,7 @@ from softseg_bids.app.batch import remove_scripts
 from softseg_bids.app.claims import claimed, forget
 from softseg_bids.app.engine import configure
 from softseg_bids.app.failures import unwritable_error
-from softseg_bids.app.interruption import interruptible
+from softseg_bids.app.interruption import heeding, interruptible
 from softseg_bids.app.jobs import ScanJob
 from softseg_bids.app.manifest import Entry, Manifest, new_run_folder, summary
 from softseg_bids.app.outcome import Exit
@@ -65,7 +65,8 @@ class Run:
             try:
                 with claimed(self.settings.work, participants):
                     _remove_abandoned(self.settings.out, participants)
-                    yield
+                    with heeding():
+                        yield
                     self._end()
                     self._clean()
                 if self._is_to_clean():
