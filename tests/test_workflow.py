@@ -16,6 +16,7 @@ from nipype.pipeline.engine import Node, Workflow
 from softseg_bids.app import interfaces, workflow
 from softseg_bids.app.engine import KILLED, Engine, configure, engine_of, run_pass
 from softseg_bids.app.interfaces import StepInterface
+from softseg_bids.app.interruption import interruptible
 from softseg_bids.app.options import settings_of
 from softseg_bids.app.progress import Progress, Unit
 from softseg_bids.app.settings import Settings
@@ -69,6 +70,40 @@ def test_a_killed_worker_costs_only_its_own_unit(tmp_path: Path) -> None:
         "first": "done", "second": "failed", "third": "done",
     }  # fmt: skip
     assert progress.units["second"].reason == KILLED
+
+
+def test_an_interruption_in_this_process_is_no_failure_of_its_step(tmp_path: Path) -> None:
+    """nipype takes whatever a node raises for its failure, and would go on with the next one."""
+    base, logs = tmp_path / "pass", tmp_path / "logs"
+    logs.mkdir()
+    configure(logs, stop_on_first_crash=False)
+    progress = Progress("words", {name: Unit(name, 1) for name in ("first", "second")})
+
+    def assemble(names: list[str]) -> Workflow:
+        made = Workflow(name=base.name, base_dir=str(base.parent))
+        for name in names:
+            chain = Workflow(name=name)
+            chain.add_nodes([Node(MaybeDie(word="interrupt"), name="step", mem_gb=0.1)])
+            made.add_nodes([chain])
+        return made
+
+    with pytest.raises(KeyboardInterrupt), interruptible(lambda: None, 60.0):
+        run_pass(assemble, progress, settings(nprocs=1), base, logs)
+    assert [unit.state for unit in progress.units.values()] == ["running", "waiting"]
+    assert not list(logs.glob("crash-*"))
+
+
+@pytest.mark.parametrize("damage", ["", "[", None])
+def test_a_list_of_files_cut_short_is_no_reason_to_stop(tmp_path: Path, damage: str | None) -> None:
+    """A disk that was full leaves an empty one; its step is then run again."""
+    listing = tmp_path / "words" / "only" / "step" / interfaces.FILES
+    listing.parent.mkdir(parents=True)
+    listing.write_text(json.dumps([str(tmp_path)]) if damage is None else damage)
+    chain = Workflow(name="only")
+    node = Node(MaybeDie(word="live"), name="step")
+    chain.add_nodes([node])
+    workflow._add(Workflow(name="words", base_dir=str(tmp_path)), chain, tmp_path / "words")
+    assert bool(node.overwrite) is (damage is not None)
 
 
 def test_an_error_of_the_engine_itself_is_raised(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, get_type_hints
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
 
 from softseg_bids.app import level_steps, session_steps, steps
+from softseg_bids.image.aside import written_aside
 from softseg_bids.image.volume import DataError
 
 # nipype opens and hashes whatever string names a file, unless told not to: images are known by
@@ -85,7 +86,9 @@ class StepInterface(SimpleInterface):  # type: ignore[misc]
         written = values.pop("outputs", []) + [
             str(value) for value in values.values() if isinstance(value, Path)
         ]
-        (folder / FILES).write_text(json.dumps(written), encoding="utf-8")
+        # The main process reads it before nipype decides whether the node is to be run again.
+        with written_aside(folder / FILES) as aside:
+            aside.write_text(json.dumps(written), encoding="utf-8")
         self._results.update({name: _plain(value) for name, value in values.items()})
         return runtime
 

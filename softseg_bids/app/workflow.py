@@ -195,8 +195,14 @@ def _add(workflow: Workflow, chain: Workflow, base: Path) -> None:
     """Add a unit; what an earlier run computed but somebody removed since is computed again."""
     for node in chain._graph.nodes():
         listing = base / chain.name / node.name / interfaces.FILES
-        if listing.is_file() and not all(
-            Path(path).exists() for path in json.loads(listing.read_text(encoding="utf-8"))
-        ):
+        if listing.is_file() and not _all_there(listing):
             node.overwrite = True
     workflow.add_nodes([chain])
+
+
+def _all_there(listing: Path) -> bool:
+    """Whether all files of a list exist; a list that cannot be read tells of a step that was cut short."""
+    try:
+        return all(Path(path).exists() for path in json.loads(listing.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
