@@ -48,6 +48,11 @@ class TestConform:
         made = conform([str(path)], [], "echoes", "", tmp_path)
         assert nib.load(made.image).get_fdata().max() == pytest.approx(CORD * np.sqrt(2.5))
 
+    def test_volumes_of_no_known_kind_are_not_mixed(self, tmp_path: Path) -> None:
+        path = series(tmp_path / "sub-01_T2w.nii.gz", 2)
+        with pytest.raises(DataError, match=r"T2w\.nii\.gz: has 2 volumes where one is expected"):
+            conform([str(path)], [], "single", "", tmp_path)
+
     def test_echoes_must_share_a_grid(self, image: Path, tmp_path: Path) -> None:
         moved = Grid(GRID.shape, GRID.affine + np.array([[0, 0, 0, 2.0], *[[0] * 4] * 3]))
         other = write_image(tmp_path / "b.nii.gz", cylinder(GRID, over=2), moved)

@@ -112,6 +112,11 @@ def conform(sources: list[str], stamps: list[str], combine: str, bval: str, fold
     stack = np.concatenate([volume.array for volume in series], axis=-1)
     if stack.shape[-1] == 1:
         return Conformed(str(paths[0]), checksum)
+    if combine == "single":
+        raise DataError(
+            f"{paths[0]}: has {stack.shape[-1]} volumes where one is expected; "
+            "split it, or name it as a multi-echo or diffusion series"
+        )
     image = (
         diffusion_mean(paths[0], stack, first.grid, bval)
         if combine == "diffusion"
