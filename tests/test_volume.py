@@ -51,14 +51,17 @@ def test_a_few_nan_become_zero(tmp_path: Path) -> None:
     array = ramp(4, 4, 4)
     array[0, 0, 0] = np.nan
     array[1, 1, 1] = np.inf
+    array[2, 2, 2] = -1e30  # a division by nearly nothing
     values = read_volume(saved(tmp_path / "a.nii.gz", array)).array
-    assert (values[0, 0, 0], values[1, 1, 1]) == (0, 0)
+    assert (values[0, 0, 0], values[1, 1, 1], values[2, 2, 2]) == (0, 0, 0)
+    assert values[3, 3, 3] == array[3, 3, 3]
 
 
 @pytest.mark.parametrize(
     ("array", "affine", "word"),
     [
         (np.full((4, 4, 4), np.nan, np.float32), None, "NaN"),
+        (ramp(4, 4, 4) * np.float32(1e36), None, r"beyond 1e\+14"),
         (np.ones((4, 4, 4), np.float32), None, "every voxel"),
         (ramp(4, 4), None, "2-D"),
         (ramp(4, 4, 1), None, "2-D"),

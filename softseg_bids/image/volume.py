@@ -34,6 +34,8 @@ MAX_EXTENT_MM = 2500.0
 MAX_HEADER_BYTES = 2**24
 # Some programs append a few bytes to the voxels.
 MOST_TRAILING_BYTES = 2**20
+# Squares of larger values, summed over an image, overflow single precision; a damaged scale makes them.
+LARGEST_VALUE = 1e14
 # Splines overshoot the values of a mask by about a tenth.
 OVERSHOOT = 0.2
 
@@ -110,12 +112,15 @@ def read_series(path: Path) -> Volume:
     series = _read(path)
     array = series.array
     if array.min() == array.max():
-        raise DataError(f"{path}: every voxel has the value {array.flat[0]:g}; nothing to measure")
+        raise DataError(
+            f"{path}: every voxel has the value {array.flat[0]:g}, or none within {LARGEST_VALUE:g}; "
+            "there is nothing to measure, convert it from DICOM again"
+        )
     return series
 
 
 def _read(path: Path) -> Volume:
-    """Any 3-D or 4-D image as an array of shape (x, y, z, volumes), float32, without NaN."""
+    """Any 3-D or 4-D image as an array of shape (x, y, z, volumes), float32; 0 where a value is unusable."""
     image = _open(path)
     shape = _sane_shape(path, image)
     grid = read_grid(path, image)
@@ -128,13 +133,14 @@ def _read(path: Path) -> Volume:
         raise DataError(f"{path}: holds {values.dtype} values; convert it to one real channel")
     with np.errstate(all="ignore"):
         array = values.reshape(shape).astype(np.float32)
-    finite = np.isfinite(array)
-    if not finite.all():
-        if finite.mean() < 0.5:
+    usable = (array >= -LARGEST_VALUE) & (array <= LARGEST_VALUE)
+    if not usable.all():
+        if usable.mean() < 0.5:
             raise DataError(
-                f"{path}: more than half of its values are NaN or infinite; convert it from DICOM again"
+                f"{path}: more than half of its values are NaN, infinite or beyond {LARGEST_VALUE:g}; "
+                "convert it from DICOM again"
             )
-        array = np.where(finite, array, np.float32(0))
+        array = np.where(usable, array, np.float32(0))
     return Volume(array, grid)
 
 
