@@ -76,7 +76,8 @@ def main(argv: Sequence[str]) -> int:
     if not chosen.kinds:
         write_report(chosen.report, outcomes, chosen.seed)
     for outcome in outcomes:
-        print(f"{outcome.fault}: {outcome.injected} injected, {outcome.survived} survived {outcome.skipped}")
+        why = f" (not injected here: {outcome.skipped})" if outcome.skipped else ""
+        print(f"{outcome.fault}: {outcome.injected} injected, {outcome.survived} survived{why}")
         print("".join(f"  {problem}\n" for problem in outcome.problems), end="")
     print(f"faults: {harm} did harm, after {(time.monotonic() - start) / 60:.0f} min")
     return int(harm > 0)

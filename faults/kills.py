@@ -11,8 +11,10 @@ from faults import runs
 from faults.door import HUNGER, ROOT, SHARED, SLOW, STUCK
 from faults.lab import Lab, Outcome, begun, orphans, told_manifest
 from faults.runs import Process, fresh, manifests, send, watched
+from softseg_bids.app.resources import usable_cpus
 
 SOON_S = 5.0
+ALONE = "it needs workers beside each other, and one processor is granted here"
 
 
 def whole_runs(lab: Lab, rounds: int) -> Outcome:
@@ -39,6 +41,8 @@ def workers(lab: Lab, rounds: int) -> Outcome:
         "SIGKILL of one process of a run with workers",
         "at a random moment any of main process, workers and their fork server; then the same command again",
     )
+    if usable_cpus() < 2:
+        return _left_out(lab, outcome)
     for number in range(rounds):
         lab.clear()
         with watched(lab.out) as reports:
@@ -62,6 +66,8 @@ def memory(lab: Lab, rounds: int) -> Outcome:
         "a worker that is not alone is killed (as the kernel does) or gets no memory (RLIMIT_AS): "
         "the run must go on with one process and end well by itself",
     )
+    if usable_cpus() < 2:
+        return _left_out(lab, outcome)
     for number in range(rounds):
         end = ("kill", "limit")[number % 2]
         lab.clear()
@@ -97,17 +103,22 @@ def real_memory(lab: Lab, rounds: int) -> Outcome:
 
 
 def interruptions(lab: Lab, rounds: int, soon_s: float = SOON_S) -> Outcome:
-    """Ctrl-C at a random moment; every third time SIGTERM, every third time deep in a library."""
+    """Ctrl-C at a random moment; every third time SIGTERM, every third time deep in a library.
+
+    Runs with workers and runs of one process take turns of three; a library is stuck in the latter only.
+    """
     outcome = Outcome(
         "Ctrl-C and SIGTERM",
-        f"to all processes of the run, as a terminal does, at a random moment, also while a library is "
-        f"deep in its work: ends within {soon_s:g} s (times as much as others slow the machine), exit code "
-        "130, a manifest, no process left; then the same command again",
+        "to all processes of a run, with workers or without, as a terminal does, at a random moment, also "
+        f"while a library is deep in its work: ends within {soon_s:g} s (times as much as others slow the "
+        "machine), exit code 130, a manifest, no process left; then the same command again",
     )
     for number in range(rounds):
         lab.clear()
         deep, term = number % 3 == 1, number % 3 == 2
-        run = lab.fork(**{STUCK: "60"}) if deep else lab.pool(**{SLOW: "0.5"})
+        serial = deep or number % 6 >= 3
+        hold = {STUCK: "60"} if deep else {SLOW: "0.5"}
+        run = lab.fork(**hold) if serial else lab.pool(**hold)
         _after(run, 1.0 if deep else lab.moment() + 0.5)
         for pid in run.processes():
             send(pid, signal.SIGTERM if term else signal.SIGINT)
@@ -133,6 +144,13 @@ def slowness() -> float:
     while time.process_time() < used + 0.2:
         pass
     return max(1.0, (time.monotonic() - start) / 0.2)
+
+
+def _left_out(lab: Lab, outcome: Outcome) -> Outcome:
+    """Where there is no second processor there are no workers: say so instead of counting it."""
+    outcome.skipped = ALONE
+    lab.say(f"{outcome.fault}: not injected: {ALONE}")
+    return outcome
 
 
 def _after(run: Process, seconds: float) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,25 @@ def test_killed_runs(lab: Lab) -> None:
     assert outcome.files > 10
 
 
-def test_a_killed_process_of_several(lab: Lab) -> None:
-    survived(kills.workers(lab, 1))
+@pytest.mark.parametrize(("inject", "rounds"), [(kills.workers, 1), (kills.memory, 2)])
+def test_one_process_of_several(lab: Lab, inject: Callable[[Lab, int], Outcome], rounds: int) -> None:
+    """A killed one, and one without memory."""
+    outcome = inject(lab, rounds)
+    if outcome.skipped:
+        pytest.skip(outcome.skipped)
+    survived(outcome)
 
 
-def test_memory_for_one(lab: Lab) -> None:
-    survived(kills.memory(lab, 2))
+@pytest.mark.parametrize("inject", [kills.workers, kills.memory])
+def test_what_one_processor_cannot_show_is_told(
+    lab: Lab, inject: Callable[[Lab, int], Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(kills, "usable_cpus", lambda: 1)
+    monkeypatch.setattr(lab, "say", said.append)
+    outcome = inject(lab, 3)
+    assert (outcome.injected, outcome.problems) == (0, []) and "one processor" in outcome.skipped
+    assert len(said) == 1 and "not injected" in said[0]
 
 
 def test_interruptions(lab: Lab) -> None:
