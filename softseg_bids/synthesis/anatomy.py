@@ -203,25 +203,33 @@ def _tubes(body: Body, far: Far, edge: float) -> list[Layer]:
 
 def _canal(body: Body, near: Frame, edge: float) -> list[Layer]:
     """Epidural space, dura, CSF and the roots in it."""
-    a, b = along(near, body, body.sac_a_mm), along(near, body, body.sac_b_mm)
-    v = near.v - along(near, body, body.sac_v_mm)
+    a, b, u, v = _in_sac(body, near)
     gap = along(near, body, body.canal_gap_mm)
     fat = along(near, body, body.fat_mm)
     below_skull = ramp(near.s + 30.0, 20.0)
-    sac = ellipse(near.u, v, a, b)
-    outer = ellipse(near.u, v + 0.5 * fat, a + gap, b + gap + 0.5 * fat)
+    sac = ellipse(u, v, a, b)
+    outer = ellipse(u, v + 0.5 * fat, a + gap, b + gap + 0.5 * fat)
     layers = [
         Layer("epidural", ramp(-outer, edge) * below_skull),
         Layer("dura", ramp(0.4 - sac, edge) * below_skull),
         Layer("csf", ramp(-sac, edge) * below_skull),
     ]
     dullness, side = (float(value) for value in body.murk)
-    if dullness:
+    if dullness and body.has_cord:
         dull = torch.sigmoid((near.u * np.sin(side) - near.v * np.cos(side)) / 1.5)
         layers.append(Layer("root", dullness * dull * ramp(-sac, edge) * below_skull))
     if body.has_roots:
         layers.append(Layer("root", _roots(body, near, edge) * ramp(-sac, edge) * below_skull))
     return layers
+
+
+def _in_sac(body: Body, near: Frame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Semi-axes of the dural sac (mm), and coordinates in which it is the ellipse that they span."""
+    a, b = along(near, body, body.sac_a_mm), along(near, body, body.sac_b_mm)
+    narrowing, slant = (float(value) for value in body.sac_form)
+    u, v = near.u - along(near, body, body.sac_u_mm), near.v - along(near, body, body.sac_v_mm)
+    u, v = u * np.cos(slant) + v * np.sin(slant), v * np.cos(slant) - u * np.sin(slant)
+    return a, b, u / (1 + narrowing * (v / b).clamp(-1, 1)), v
 
 
 def _roots(body: Body, near: Frame, edge: float) -> Tensor:
@@ -235,14 +243,13 @@ def _roots(body: Body, near: Frame, edge: float) -> Tensor:
     ) * (near.s > 0)
     if body.conus_mm - float(near.s.max()) > 20:
         return beside
-    sac_a, sac_b = along(near, body, body.sac_a_mm), along(near, body, body.sac_b_mm)
-    v = near.v - along(near, body, body.sac_v_mm)
+    sac_a, sac_b, u, v = _in_sac(body, near)
     strands = torch.zeros_like(near.u)
     for number in range(7):
         angle = -np.pi * (0.08 + 0.14 * number)
         sway = 0.1 * torch.sin(near.s / 17.0 + number)
         at_u, at_v = (0.65 * np.cos(angle) + sway) * sac_a, (0.6 * np.sin(angle) + 0.1 + sway) * sac_b
-        strands = torch.maximum(strands, ramp(-ellipse(near.u - at_u, v - at_v, 1.2, 0.8), edge))
+        strands = torch.maximum(strands, ramp(-ellipse(u - at_u, v - at_v, 1.2, 0.8), edge))
     return torch.maximum(beside, strands * ramp(near.s - body.conus_mm + 25, 20.0))
 
 

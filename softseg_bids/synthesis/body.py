@@ -66,8 +66,10 @@ class Body(NamedTuple):
         Semi-axes of the cord, RL and AP.
     outline : ndarray, shape (N_ANGLES,)
         Radius of the cord's section over angle, in units of its semi-axes.
-    sac_a_mm, sac_b_mm, sac_v_mm, canal_gap_mm, fat_mm : ndarray, shape (m,)
-        Dural sac semi-axes and AP offset, epidural width, extra epidural fat behind.
+    sac_a_mm, sac_b_mm, sac_u_mm, sac_v_mm, canal_gap_mm, fat_mm : ndarray, shape (m,)
+        Dural sac semi-axes, RL and AP offset from the cord, epidural width, extra epidural fat behind.
+    sac_form : ndarray, shape (2,)
+        How much narrower the sac is behind than in front (-0.1 to 0.45, of its width), and its slant (rad).
     discs_mm : ndarray, shape (n_levels,)
         Position s of disc N (above level N), N = 2 ... ; index 0 holds level C1's top (s = 0).
     conus_mm, pmj_mm : float
@@ -105,7 +107,9 @@ class Body(NamedTuple):
     outline: Floats
     sac_a_mm: Floats
     sac_b_mm: Floats
+    sac_u_mm: Floats
     sac_v_mm: Floats
+    sac_form: Floats
     canal_gap_mm: Floats
     fat_mm: Floats
     discs_mm: Floats
@@ -157,11 +161,17 @@ def draw_body(rng: Generator, s_centre_mm: float | None = None, wide: bool = Fal
     sac_a, sac_b, sac_v, gap, fat = _draw_canal(rng, s_mm, a, b, s_centre_mm)
     seed = int(rng.integers(2**31))
     subtle = np.random.default_rng(seed)
+    tracts = np.abs(subtle.normal(0, 0.35, 2)).clip(0, 0.8)
+    murk = np.array([max(subtle.uniform(-0.6, 0.6), 0), subtle.normal(0, 0.8)])
+    # A cord keeps to no middle: it lies nearer one side of a sac that is seldom an ellipse.
+    aside = np.tanh(subtle.normal(0, 0.5) + _smooth(subtle, len(s_mm), S_STEP_MM, 70, 0.3))
+    sac_form = np.array([subtle.uniform(-0.1, 0.45), subtle.normal(0, 0.07)])
     return Body(
         seed=seed,
         z_mm=z_mm, centre_mm=centre, tangent=tangent, s_of_z=s_of_z, s_mm=s_mm,
         cord_a_mm=a, cord_b_mm=b, outline=_draw_outline(rng),
-        sac_a_mm=sac_a, sac_b_mm=sac_b, sac_v_mm=sac_v, canal_gap_mm=gap, fat_mm=fat,
+        sac_a_mm=sac_a, sac_b_mm=sac_b, sac_u_mm=0.8 * (sac_a - a) * aside, sac_v_mm=sac_v, sac_form=sac_form,
+        canal_gap_mm=gap, fat_mm=fat,
         discs_mm=tops, conus_mm=conus, pmj_mm=-rng.uniform(20, 33),
         has_cord=bool(rng.random() > 0.03), has_head=bool(rng.random() < 0.9),
         has_skull=bool(rng.random() < 0.85 or s_centre_mm > -20),
@@ -173,8 +183,7 @@ def draw_body(rng: Generator, s_centre_mm: float | None = None, wide: bool = Fal
         tubes=_draw_tubes(rng),
         torso=np.array([rng.uniform(52, 78), rng.uniform(48, 72), rng.uniform(110, 210), rng.uniform(75, 120),
                         rng.uniform(66, 80), rng.uniform(82, 102), rng.uniform(5, 28), rng.uniform(2, 16)]),
-        tracts=np.abs(subtle.normal(0, 0.35, 2)).clip(0, 0.8),
-        murk=np.array([max(subtle.uniform(-0.6, 0.6), 0), subtle.normal(0, 0.8)]),
+        tracts=tracts, murk=murk,
         body_half_mm=np.stack([
             np.interp(np.arange(len(LEVELS)), BODY_ANCHORS, BODY_HALF_RL_MM) * rng.uniform(0.85, 1.2),
             np.interp(np.arange(len(LEVELS)), BODY_ANCHORS, BODY_HALF_AP_MM) * rng.uniform(0.85, 1.2),

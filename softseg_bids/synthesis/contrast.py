@@ -131,6 +131,10 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
     mottle[INDEX["csf"]] *= rng.choice([0.3, 1.5]) if strength else 1.0  # pulsation
     seed = int(rng.integers(2**31))
     subtle = np.random.default_rng(seed)
+    if name == "DWI":
+        # Means of magnitudes: noise lifts what is dark, up to a quarter of the cord's signal.
+        floor = strength * subtle.uniform(0, 0.25) * signal[white]
+        signal = np.hypot(signal, floor)
     # A cord is smoother than what surrounds it, but now and then patchy, in diffusion images mostly.
     patchy = subtle.random() < (0.6 if name == "DWI" else 0.2)
     rough[list(CORD_TISSUES)] *= 1.0 if patchy else 0.3
