@@ -20,6 +20,7 @@ from softseg_bids.model.levels import (
     LevelNet,
     network_input,
     read_levels,
+    step_along_mm,
 )
 from softseg_bids.model.network import Architecture, FoldedUNet
 from softseg_bids.training import pack, train_levels
@@ -89,6 +90,17 @@ def test_levels_are_read_along_the_line_and_beyond_it_only_where_the_image_is() 
     assert np.ptp(evidence.classes[:, evidence.seen], axis=0).max() > 0
     away = line + np.array([500.0, 0, 0])
     assert not read_levels(SMALL, LevelNet(SMALL).eval(), volume, away, CPU)[1].seen.any()
+
+
+@pytest.mark.parametrize(("slice_mm", "tells"), [(3.0, True), (5.0, False)])
+def test_slices_too_far_apart_to_show_a_disc_say_nothing_of_levels(slice_mm: float, tells: bool) -> None:
+    grid = centred_grid((40, 60, 20), (1.0, 1.0, slice_mm))
+    volume = Volume(np.random.default_rng(0).normal(size=grid.shape).astype(np.float32), grid)
+    line = np.array([[0.0, 0.0, z] for z in np.linspace(20, -20, 21)])
+    assert step_along_mm(volume, line) == pytest.approx(slice_mm)
+    assert read_levels(SMALL, LevelNet(SMALL).eval(), volume, line, CPU)[1].seen.any() == tells
+    beside = line[:, [2, 1, 0]]
+    assert step_along_mm(volume, beside) == pytest.approx(1.0)
 
 
 def test_examples_put_marks_where_the_body_has_its_discs() -> None:

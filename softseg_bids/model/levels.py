@@ -26,6 +26,8 @@ STEP_MM = 1.25
 # The medulla lies above the cord's end, lumbar discs below the conus.
 ABOVE_MM, BELOW_MM = 60.0, 200.0
 TIP_UNIT_MM = 10.0
+# Sparser slices cannot show discs, which are 4 to 10 mm high; the network would name them all the same.
+SPARSEST_MM = 4.0
 OUTPUTS = len(MARKS) + 1 + LEVEL_CLASSES
 
 
@@ -146,6 +148,12 @@ def rows_seen(planes: Planes, columns_mm: Floats) -> NDArray[np.bool_]:
     return np.asarray(middle[:, (columns_mm > -5) & (columns_mm < 15)].all(axis=1))
 
 
+def step_along_mm(volume: Volume, line_mm: Floats) -> float:
+    """How far apart an image's voxels lie along a line (its first to its last point; mm)."""
+    direction = (line_mm[-1] - line_mm[0]) / np.linalg.norm(line_mm[-1] - line_mm[0])
+    return float(np.linalg.norm(volume.grid.affine[:3, :3].T @ direction))
+
+
 @torch.inference_mode()
 def read_levels(
     architecture: LevelArchitecture, network: LevelNet, volume: Volume, line_mm: Floats, device: torch.device
@@ -167,9 +175,11 @@ def read_levels(
     Ribbon
         Where the rows lie.
     Evidence
-        What each row shows.
+        What each row shows; nothing in slices across the cord too far apart (`SPARSEST_MM`) to show a disc.
     """
     where = ribbon(line_mm, STEP_MM, ABOVE_MM, BELOW_MM)
+    if step_along_mm(volume, line_mm) > SPARSEST_MM:
+        return where, Evidence.nothing(len(where.points_mm))
     planes = straighten(
         volume.array, volume.grid, where, np.asarray(architecture.planes_mm), architecture.columns_mm
     )
