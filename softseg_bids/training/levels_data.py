@@ -25,6 +25,7 @@ from softseg_bids.model.levels import (
     ABOVE_MM,
     BELOW_MM,
     LEVELS,
+    SPARSEST_MM,
     STEP_MM,
     TIP_UNIT_MM,
     network_input,
@@ -173,7 +174,7 @@ def _scan(
 
 
 def _draw_scan(rng: Generator, plan: Acquisition, box: tuple[Floats, Floats]) -> Acquisition:
-    """Mostly sagittal slices or small voxels, as spines are scanned; the rest as drawn."""
+    """Mostly sagittal slices or small voxels, as spines are scanned; the rest as drawn, if dense enough."""
     drawn = draw_acquisition(rng, *box)
     kind = rng.random()
     fine = rng.uniform(0.5, 1.3)
@@ -182,7 +183,8 @@ def _draw_scan(rng: Generator, plan: Acquisition, box: tuple[Floats, Floats]) ->
     elif kind < 0.85:
         spacing, axis = (fine, fine, fine), -1
     else:
-        spacing, axis = drawn.spacing_mm, drawn.slice_axis
+        x, y, z = drawn.spacing_mm
+        spacing, axis = (x, y, min(z, SPARSEST_MM)), drawn.slice_axis
     start, end = np.array(box[0]), np.array(box[1])
     if rng.random() < 0.3:  # a narrow field before and behind, a short one along the cord
         start[1] += rng.uniform(0, 20)
