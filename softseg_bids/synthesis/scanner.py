@@ -22,8 +22,8 @@ from softseg_bids.synthesis.geometry import smooth_noise
 Spacing = tuple[float, float, float]
 Floats = NDArray[np.float64]
 KERNEL_LOBES = 4.0
-# The tightest crop across the cord that anybody makes.
-LEAST_ACROSS_MM = 30.0
+# The tightest field across the cord that anybody makes, and how near the cord's middle its border may lie.
+LEAST_ACROSS_MM, NEAREST_MM = 30.0, 9.0
 
 
 class Acquisition(NamedTuple):
@@ -251,7 +251,15 @@ def _narrow(rng: Generator, start: Floats, end: Floats, spacing: Floats) -> tupl
     low = start + rng.uniform(0, 1, 3) * (length - keep)
     # The middle, where the cord is, stays in view across.
     low[:2] = start[:2] + np.clip(low[:2] - start[:2], 0.3 * (length - keep)[:2], 0.7 * (length - keep)[:2])
-    return low, low + keep
+    high = low + keep
+    if rng.random() < 0.5:
+        # A small field about the cord (the origin) but not centred on it, as in diffusion imaging.
+        half = 0.5 * LEAST_ACROSS_MM + rng.uniform(0, 30, 2)
+        middle = rng.uniform(-1, 1, 2) * (half - NEAREST_MM)
+        tight = np.maximum(low[:2], middle - half), np.minimum(high[:2], middle + half)
+        if (tight[1] - tight[0] >= 2 * NEAREST_MM).all():
+            low[:2], high[:2] = tight
+    return low, high
 
 
 def _rotation(angles: Floats) -> Floats:
