@@ -10,6 +10,7 @@ from softseg_bids.synthesis.anatomy import INDEX, Scene, grid_points, render
 from softseg_bids.synthesis.body import Body, draw_body, landmarks, true_area_mm2
 from softseg_bids.synthesis.contrast import SEQUENCES, draw_contrast, paint
 from softseg_bids.synthesis.scanner import (
+    NEAREST_MM,
     Acquisition,
     acquire,
     displaced_points,
@@ -153,3 +154,27 @@ def test_distortion_and_motion_displace_the_points_and_so_the_label() -> None:
         moved = displaced_points(scan, grid, CPU) - still
         assert 0.2 < float(moved.abs().max()) < 10
         assert float(moved[2].abs().max()) < 1e-4
+
+
+def test_sacs_hold_the_cord_off_their_middle_and_narrow_behind() -> None:
+    bodies = [draw_body(np.random.default_rng(seed), 60.0) for seed in range(40)]
+    aside = np.array([np.interp(60.0, body.s_mm, body.sac_u_mm) for body in bodies])
+    slack = np.array([np.interp(60.0, body.s_mm, body.sac_a_mm - body.cord_a_mm) for body in bodies])
+    assert (np.abs(aside) <= 0.8 * slack).all() and np.abs(aside / slack).mean() > 0.2
+    assert np.mean([body.sac_form[0] for body in bodies]) > 0.05
+
+
+def test_narrow_fields_keep_the_cord_in_view_but_seldom_in_their_middle() -> None:
+    start, end = np.array([-24.0, -24, -24]), np.array([24.0, 24, 24])
+    scans = [draw_acquisition(np.random.default_rng(seed), start, end) for seed in range(400)]
+    narrow = [one for one in scans if (one.end_mm - one.start_mm < end - start - 1e-6).any()]
+    assert 0.15 < len(narrow) / len(scans) < 0.35
+    nearest = np.array([np.minimum(-one.start_mm, one.end_mm)[:2].min() for one in narrow])
+    assert nearest.min() >= NEAREST_MM - 1e-6 and (nearest < 12).mean() > 0.1
+
+
+def test_diffusion_images_keep_a_floor_under_what_is_dark() -> None:
+    drawn = [draw_contrast(np.random.default_rng(seed), "DWI") for seed in range(60)]
+    share = np.array([one.signal[INDEX["csf"]] / one.signal[INDEX["white"]] for one in drawn])
+    plain = SEQUENCES["DWI"][INDEX["csf"]] / SEQUENCES["DWI"][INDEX["white"]]
+    assert share.mean() > 1.2 * plain and share.max() < 1
