@@ -22,7 +22,7 @@ REACH_MM = 4.0
 # up to two; the cord may be up to three beyond it.
 OFF, AROUND, NEAR = (3, 3, 1), (5, 5, 1), (7, 7, 1)
 # Every look starts from the one before, so that an estimate far off can still come home.
-LOOKS = 3
+LOOKS = 4
 # Rescaled values beyond these say no more than that the voxel is neither.
 LEAST, MOST = -1.5, 2.5
 WIDTHS = (24, 48)

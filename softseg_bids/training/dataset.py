@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from softseg_bids.core.respace import axis_weights
 from softseg_bids.model.network import normalise
@@ -115,3 +115,20 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
         while True:
             pair = draw_pair(rng, self.shape, self.spacing_mm, torch.device("cpu"), self.wide)
             yield pair.image[None], pair.cord[None], pair.seen[None]
+
+
+def batches(
+    pairs: Pairs, count: int, workers: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Image, cord and seen of ``count`` pairs at a time, each of shape (count, 1, x, y, z), without end.
+
+    Workers draw on processors, ahead of what is learnt; an accelerator draws for itself.
+    """
+    if device.type != "cuda":
+        ahead = 8 if workers else None
+        yield from DataLoader(pairs, batch_size=count, num_workers=workers, prefetch_factor=ahead)
+    rng = np.random.default_rng([pairs.seed, 0])
+    while True:
+        drawn = [draw_pair(rng, pairs.shape, pairs.spacing_mm, device, pairs.wide) for _ in range(count)]
+        image, cord, seen = (torch.stack(parts)[:, None] for parts in zip(*drawn, strict=True))
+        yield image, cord, seen

@@ -13,18 +13,16 @@ been; the averaged weights of the end are saved beside it, to be packed by
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from softseg_bids.model.loss import cross_entropy, soft_dice
 from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture, FoldedUNet
-from softseg_bids.training.dataset import Pair, Pairs, draw_pair
+from softseg_bids.training.dataset import Pair, Pairs, batches, draw_pair
 from softseg_bids.training.descent import Clock, descend
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -52,7 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     step = _resume(folder, network, average, optimiser)
     learner: nn.Module = torch.compile(network) if options.compile else network  # type: ignore[assignment]
     validation = _validation_pairs(options.role, architecture, device)
-    pairs = _stream(options, architecture, device, step)
+    # Another step to resume from draws other bodies: none is seen twice.
+    seed = options.seed * 1_000_003 + step
+    drawn = Pairs(architecture.window, architecture.spacing_mm, seed, wide=options.role == "locator")
+    pairs = batches(drawn, options.batch, options.workers, device)
     clock, first, decay_from = Clock(options.minutes, options.decay), step, None
     log = (folder / "log.tsv").open("a")
     losses: list[float] = []
@@ -122,26 +123,6 @@ def _slow_average(averaged: Tensors, current: Tensors, count: Tensor | int) -> N
     """Exponential average over about a thousand steps, shorter at the beginning."""
     weight = 1 - min(0.999, (1 + int(count)) / (10 + int(count)))
     torch._foreach_lerp_(averaged, current, weight)
-
-
-def _stream(
-    options: Any, architecture: Architecture, device: torch.device, step: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches without end. Another step to resume from draws other bodies: none is seen twice."""
-    wide = options.role == "locator"
-    seed = options.seed * 1_000_003 + step
-    if device.type == "cuda":
-        rng = np.random.default_rng([seed, 0])
-        while True:
-            drawn = [
-                draw_pair(rng, architecture.window, architecture.spacing_mm, device, wide)
-                for _ in range(options.batch)
-            ]
-            image, cord, seen = (torch.stack(parts)[:, None] for parts in zip(*drawn, strict=True))
-            yield image, cord, seen
-    pairs = Pairs(architecture.window, architecture.spacing_mm, seed, wide)
-    ahead = 4 if options.workers else None
-    yield from DataLoader(pairs, batch_size=options.batch, num_workers=options.workers, prefetch_factor=ahead)
 
 
 def _validation_pairs(

@@ -24,11 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, max_pool3d
-from torch.utils.data import DataLoader
 
 from softseg_bids.model.network import Architecture
 from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade
-from softseg_bids.training.dataset import Pairs
+from softseg_bids.training.dataset import Pairs, batches
 from softseg_bids.training.descent import descend
 from softseg_bids.training.train import save_weights
 
@@ -65,13 +64,14 @@ def main(argv: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
-    cascade, architecture, step = _begin(options.first, folder)
+    device = torch.device(options.device)
+    cascade, architecture, step = _begin(options.first, folder, device)
     look: Look = torch.compile(cascade.look) if options.compile else cascade.look
     first = torch.compile(cascade.first) if options.compile else cascade.first
     optimiser = torch.optim.AdamW(cascade.refiner.parameters(), lr=options.rate, weight_decay=1e-4)
-    validation = next(_crops(first, architecture, VALIDATION_SEED, options.validation, workers=0))
+    validation = next(_crops(first, architecture, VALIDATION_SEED, options.validation, 0, device))
     seed = options.seed * 1_000_003 + step
-    stream = _crops(first, architecture, seed, options.fresh, options.workers)
+    stream = _crops(first, architecture, seed, options.fresh, options.workers, device)
     pool: deque[Crops] = deque(maxlen=options.pool)
     began, before = time.monotonic(), step
     losses: list[float] = []
@@ -147,20 +147,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw bodies")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="fuse operations; needs a C++ compiler")
     parser.add_argument("--every", type=int, default=200, help="steps between validations and saved weights")
     parser.add_argument("--validation", type=int, default=64, help="bodies to validate on")
     return parser
 
 
-def _begin(first: Path, folder: Path) -> tuple[Cascade, Architecture, int]:
+def _begin(first: Path, folder: Path, device: torch.device) -> tuple[Cascade, Architecture, int]:
     """Looks as they were left in ``folder``, or new ones behind the first network; and their steps."""
     begun = (folder / "weights.pt").exists()
     path = folder if begun else first
     content = torch.load(path / "weights.pt", map_location="cpu", weights_only=True)
     fields = {name: tuple(value) for name, value in content["architecture"].items()}
     architecture = Architecture(**fields)._replace(refine=WIDTHS)
-    cascade = Cascade(architecture)
+    cascade = Cascade(architecture).to(device)
     cascade.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     (cascade if begun else cascade.first).load_state_dict(content["state"])
     cascade.first.eval().requires_grad_(False)
@@ -169,13 +170,17 @@ def _begin(first: Path, folder: Path) -> tuple[Cascade, Architecture, int]:
 
 @torch.no_grad()
 def _crops(
-    first: Callable[[Tensor], Tensor], architecture: Architecture, seed: int, count: int, workers: int
+    first: Callable[[Tensor], Tensor],
+    architecture: Architecture,
+    seed: int,
+    count: int,
+    workers: int,
+    device: torch.device,
 ) -> Iterator[Crops]:
     """``count`` bodies at a time on which the first network sees a cord, cropped around it."""
     pairs = Pairs(architecture.window, architecture.spacing_mm, seed, wide=False)
-    ahead = 8 if workers else None
     kept: list[Crops] = []
-    for image, cord, seen in DataLoader(pairs, batch_size=4, num_workers=workers, prefetch_factor=ahead):
+    for image, cord, seen in batches(pairs, 4, workers, device):
         logits = first(image.contiguous(memory_format=torch.channels_last_3d))
         for one in _each(Crops(image, logits, cord, seen)):
             estimate = one.logits[0].sigmoid()
@@ -194,7 +199,7 @@ def _around(estimate: Tensor) -> tuple[slice, ...]:
     for axis, (most, length) in enumerate(zip(CROP, estimate.shape, strict=True)):
         size = min(most, length)
         profile = estimate.sum(dim=[a for a in range(3) if a != axis])
-        middle = float((profile * torch.arange(length)).sum() / profile.sum())
+        middle = float((profile * torch.arange(length, device=profile.device)).sum() / profile.sum())
         start = min(max(round(middle - 0.5 * (size - 1)), 0), length - size)
         places.append(slice(start, start + size))
     return tuple(places)
