@@ -14,6 +14,7 @@
 # make losses  train under several losses and compare them; writes into docs/benchmark.md (hours)
 # make paper   the paper in small: judge its networks against what is true; writes docs/paper.md (minutes)
 # make paper-train  train those networks; stopped anywhere, it goes on when called again (an hour)
+# make train   train the packaged networks anew or further: MINUTES (each), DEVICE; runs/model.pt comes out
 # make clean   remove what these made
 #
 # All work in .venv, made from constraints.txt. PYTHON names the interpreter (3.11 or newer).
@@ -25,7 +26,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs scale bench bench-levels studies losses paper paper-train clean container-test lock audit hadolint faults
+.PHONY: help demo test lint docs train scale bench bench-levels studies losses paper paper-train clean container-test lock audit hadolint faults
 
 PYTHON ?= python3
 TORCH := torch==2.13.0
@@ -99,6 +100,17 @@ studies: $(READY)
 
 losses: $(READY)
 	$(BIN)/python -m bench.losses --write
+
+# MINUTES: of each network; stopped anywhere, the same command goes on.
+MINUTES ?= 60
+DEVICE ?= cpu
+TRAIN := OMP_NUM_THREADS=1 $(BIN)/python -m softseg_bids.training
+train: $(READY)
+	$(TRAIN).train locator --folder runs/locator --dice 0.2 --minutes $(MINUTES) --device $(DEVICE)
+	$(TRAIN).train segmenter --folder runs/segmenter --batch 4 --minutes $(MINUTES) --device $(DEVICE)
+	$(TRAIN).train_refiner --first runs/segmenter --folder runs/refined --minutes $(MINUTES) --device $(DEVICE)
+	$(TRAIN).train_levels --folder runs/levels --minutes $(MINUTES) --device $(DEVICE)
+	$(TRAIN).pack runs/locator runs/refined runs/levels --out runs/model.pt
 
 paper: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m paper.report
