@@ -213,6 +213,31 @@ class TestProfiles:
         assert start == 11  # level 2.1
         assert values == [round(10 * (70 + 5 * (2.1 + 0.1 * n))) for n in range(10)]
 
+    def test_what_people_excluded_is_not_drawn(self, copy: Path) -> None:
+        def drawn() -> dict[str, list[Any]]:
+            page = content(copy / "group.html")
+            sources = column(page["images"]["source"])
+            found = page["profiles"]
+            return dict(zip([sources[n] for n in found["image"]], found["values"], strict=True))
+
+        before = drawn()
+        images, levels, labels = (name for name in before if "sub-001" in name)
+        listed = copy / "exclude.tsv"
+        listed.write_text(f"file\tlevels\n{images}\t\n{levels}\tC4\n")
+        assert main(["/nowhere", str(copy), "group", "--exclude", str(listed)]) == 0
+        listed.unlink()
+        after = drawn()
+        assert images not in after and after[labels] == before[labels]
+        assert None not in before[levels] and after[levels].count(None) >= 5
+        page = (copy / "group.html").read_bytes()
+        assert main(["/nowhere", str(copy), "group", "--reports-only"]) == 0
+        assert (copy / "group.html").read_bytes() == page
+        listed = copy / "qc_fail.yml"
+        listed.write_text(f"FILES_LABEL:\n- {Path(labels).name}\n")
+        assert main(["/nowhere", str(copy), "group", "--exclude", str(listed)]) == 0
+        after = drawn()
+        assert labels not in after and after[levels] == before[levels]
+
     def test_nothing_is_drawn_over_a_hole(self) -> None:
         level = np.array([2.0, 2.1, 3.0, 3.1])
         _, values = resample(level, np.full(4, 70.0), 0.1)

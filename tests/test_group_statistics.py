@@ -251,6 +251,42 @@ class TestExclusions:
         [wide] = table(tmp_path, "csa_wide", participant_id="sub-001")
         assert wide["vert-C3_T1w"] == "n/a" != wide["cord_T1w"]
 
+    def test_excluded_slices_are_at_no_visit_measured(self, tmp_path: Path) -> None:
+        study(tmp_path, 2, ("A", "B"), slices=True)
+        assert group(tmp_path) == 0
+        [before] = table(tmp_path, "change", participant_id="sub-001", contrast="T1w", region="stretch")
+        listed = tmp_path / "exclude.tsv"
+        listed.write_text("file\tslices\nsub-001_ses-A_1_T1w\t42-59\n")
+        assert group(tmp_path, "--exclude", listed) == 0
+        [found] = table(tmp_path, "change", participant_id="sub-001", contrast="T1w", region="stretch")
+        # The narrowing lies in those slices: without it both visits are larger, and differ as before.
+        assert float(found["baseline_mm2"]) > float(before["baseline_mm2"]) + 1
+        assert float(found["change_mm2"]) == pytest.approx(-0.7, abs=0.1)
+        assert float(found["coverage"]) == pytest.approx(float(before["coverage"]) - 18 / 97, abs=0.02)
+        # Of 40 to 60 mm, vert-C4, a tenth is left.
+        assert table(tmp_path, "change", participant_id="sub-000", contrast="T1w", region="vert-C4")
+        assert not table(tmp_path, "change", participant_id="sub-001", contrast="T1w", region="vert-C4")
+
+    def test_compression_is_read_without_excluded_slices(self, tmp_path: Path) -> None:
+        study(tmp_path, 3, slices=True)
+        listed = tmp_path / "exclude.tsv"
+        listed.write_text("file\tslices\tlevels\nsub-000_1_T1w\t45-56\t\nsub-001_1_T1w\t\tC4\n")
+        assert group(tmp_path, "--compression", "--exclude", listed) == 0
+        rows = table(tmp_path, "compression", contrast="T1w", region="vert-C4")
+        minima = {each["participant_id"]: float(each["min_area_mm2"]) for each in rows}
+        assert set(minima) == {"sub-000", "sub-002"} and minima["sub-002"] < 45 and minima["sub-000"] > 65
+        sites = table(tmp_path, "compression_sites", contrast="T1w")
+        assert {each["participant_id"] for each in sites} == {"sub-002"}
+
+    def test_failed_labels_give_no_minima_of_levels(self, tmp_path: Path) -> None:
+        study(tmp_path, 2, slices=True)
+        listed = tmp_path / "qc_fail.yml"
+        listed.write_text("FILES_LABEL:\n- sub-001\n")
+        assert group(tmp_path, "--compression", "--exclude", listed) == 0
+        assert {each["participant_id"] for each in table(tmp_path, "compression")} == {"sub-000"}
+        [site] = table(tmp_path, "compression_sites", contrast="T1w", participant_id="sub-001")
+        assert site["level"] == "n/a" and float(site["area_ratio"]) < 0.65
+
 
 def test_visits_are_compared_over_the_identical_stretch(tmp_path: Path) -> None:
     study(tmp_path, 6, ("A", "B"), slices=True)

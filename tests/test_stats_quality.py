@@ -108,6 +108,18 @@ class TestCompression:
         assert rows["vert-C4"]["ap_over_rl"] == pytest.approx(0.4)
         assert rows["vert-C2"]["min_area_mm2"] == pytest.approx(75.0, rel=1e-3)
 
+    def test_nothing_is_filled_in_where_slices_are_missing(self) -> None:
+        at = np.arange(0.0, 120.0)
+        measures = dict.fromkeys(("area_mm2", "diameter_ap_mm", "diameter_rl_mm"), at + 1.0)
+        # Discs every 20 mm: the fourth level is from 40 to 60 mm, and a slice at 20.
+        cord = cord_of(at, 2 + at / 20, measures, ((at < 40) | (at >= 60)) & (at != 20))
+        assert cord is not None
+        found = {row["region"] for row in level_minima(cord)}
+        assert found == {"vert-C2", "vert-C3", "vert-C5", "vert-C6", "vert-C7"}
+        here = dict(zip(cord.position_mm, cord.measures["area_mm2"], strict=True))
+        assert here[20.0] == 21.0 and np.isnan(here[50.0]) and here[60.0] == 61.0
+        assert sites(cord, [4.5])[0]["notes"] == "the site was not measured"
+
     def test_nothing_to_interpolate(self) -> None:
         one = np.array([1.0])
         assert (

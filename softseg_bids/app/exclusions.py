@@ -85,6 +85,12 @@ def read_exclusions(path: Path) -> list[Exclusion]:
         raise Stop(Exit.USAGE, f"{path}: not a list of exclusions: {said}") from error
 
 
+def exclusion_of(said: Mapping[str, Any]) -> Exclusion:
+    """An exclusion from what `dataclasses.asdict` made of it, after a way through JSON."""
+    pairs = {name: tuple((first, last) for first, last in said[name]) for name in ("slices", "levels")}
+    return Exclusion(**(dict(said) | pairs))
+
+
 def _from_rows(reader: csv.DictReader[str]) -> Iterable[Exclusion]:
     if "file" not in (reader.fieldnames or ()):
         raise ValueError(f"it needs the column 'file' (and may have {', '.join(COLUMNS[1:])})")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from softseg_bids.app.exclusions import Exclusion, read_exclusions
 from softseg_bids.app.group_columns import DESCRIBED, TABLES
 from softseg_bids.app.group_compression import compression, read_sites
 from softseg_bids.app.group_page import write_group_page
-from softseg_bids.app.group_profiles import exclude, slice_table
+from softseg_bids.app.group_profiles import by_image, exclude, slice_table
 from softseg_bids.app.group_read import WHO, Rows, people, read_long, who
 from softseg_bids.app.group_statistics import Study, harmonised, statistics, study_of
 from softseg_bids.app.group_tables import LEAST_COVERAGE, QC, best_images, quality, wide
@@ -70,18 +71,21 @@ def run(settings: Settings) -> Exit:
         for card in said["images"]
         if "folder" in card
     }
-    unknown: list[Exclusion] = []
+    exclusions = read_exclusions(settings.exclude) if settings.exclude is not None else []
+    excluded = by_image(exclusions, map(str, long["source_image"].dropna().unique()))
     if settings.exclude is not None:
-        long, unknown = exclude(long, read_exclusions(settings.exclude), slices)
+        long = exclude(long, excluded, slices)
+    used = {exclusion for found in excluded.values() for exclusion in found}
     best = best_images(long)
-    study = study_of(settings, long, best, people(facts), slices)
+    study = study_of(settings, long, best, people(facts), slices, excluded)
     tables = statistics(study)
     if settings.combat:
         areas, tables["harmonisation"] = harmonised(study)
         long, best = (_beside(frame, areas) for frame in (long, best))
     if settings.compression is not None:
         given = read_sites(settings.compression) if settings.compression != Path() else None
-        tables["compression"], tables["compression_sites"] = compression(study.best, slices, given)
+        tables["compression"], tables["compression_sites"] = compression(study.best, slices, given, excluded)
+    unknown = [exclusion for exclusion in exclusions if exclusion not in used]
     tables["missing"] = _ledger(study, long, facts, unknown)
     write(settings.out, long, best, facts, study, tables)
     write_group_page(settings.out)
@@ -103,9 +107,12 @@ def write(
     """Write all tables with their dictionaries; those of an earlier run that are not made now are removed."""
     more = [name for name in (HARMONISED, *EXCLUDED) if name in long]
     notes = {"Notes": study.notes, "Options": _options(study)}
+    # The page draws profiles from the per-slice tables, perhaps long after the list of exclusions is gone.
+    excluded = {source: list(map(asdict, found)) for source, found in study.excluded.items()}
     derivatives.write_table(
-        out / "group_csa.tsv", Rows(long[[*LONG, *more]]), DESCRIBED, columns=[*LONG, *more], extra=notes
-    )
+        out / "group_csa.tsv", Rows(long[[*LONG, *more]]), DESCRIBED, columns=[*LONG, *more],
+        extra=notes | {"Exclusions": excluded},
+    )  # fmt: skip
     rows, described = wide(best, facts)
     derivatives.write_table(out / "group_csa_wide.tsv", rows, described, columns=[*WHO, *described])
     members = study.settings.contrast_set

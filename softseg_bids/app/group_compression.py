@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from softseg_bids.app.group_profiles import read_slices
+from softseg_bids.app.group_profiles import NOTHING, Excluded, read_slices
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.stats.compression import cord_of, level_minima, site_level, sites
 
@@ -42,7 +42,10 @@ def read_sites(path: Path) -> dict[str, list[float]]:
 
 
 def compression(
-    best: pd.DataFrame, tables: Mapping[str, Path], given: Mapping[str, list[float]] | None
+    best: pd.DataFrame,
+    tables: Mapping[str, Path],
+    given: Mapping[str, list[float]] | None,
+    excluded: Excluded = NOTHING,
 ) -> tuple[Rows, Rows]:
     """Minima per level, and sites, of the best image of every session and contrast.
 
@@ -54,6 +57,8 @@ def compression(
         Source image -> its per-slice table.
     given : mapping, optional
         From :func:`read_sites`; without it, and for whom it does not name, sites are detected.
+    excluded : mapping, optional
+        Source image -> what people excluded of it; nothing is read there.
     """
     minima: Rows = []
     found: Rows = []
@@ -62,7 +67,7 @@ def compression(
         *(images[name].tolist() for name in ("participant_id", "session_id", "contrast", "source_image")),
         strict=True,
     ):
-        slices = read_slices(tables[source]) if source in tables else None
+        slices = read_slices(tables[source], excluded.get(source, ())) if source in tables else None
         cord = (
             cord_of(slices.position_mm, slices.level, slices.measures, slices.usable)
             if slices is not None

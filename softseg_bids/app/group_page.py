@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from softseg_bids.app.exclusions import Exclusion, exclusion_of
 from softseg_bids.app.group_page_profiles import profiles
 from softseg_bids.app.identity import library_versions
 from softseg_bids.app.results import session_facts, session_tables
@@ -87,7 +88,7 @@ def write_group_page(out: Path) -> Path:
         sessions=_sessions(out, wide, long),
         images=packed_rows(images, IMAGE),
         areas=_areas(long, places, wide),
-        profiles=profiles(_slice_tables(out, facts, places)),
+        profiles=profiles(_slice_tables(out, facts, places), _excluded(extra, places)),
         tables=tables,
         absent=[
             (f"group_{each.name}.tsv", each.title, each.absent) for each in KNOWN if each.name not in there
@@ -267,6 +268,15 @@ def _slice_tables(
         for _, said in facts
         for card in said["images"]
         if card["status"] == "measured" and "folder" in card
+    }
+
+
+def _excluded(extra: Mapping[str, Any], places: Mapping[str | None, int]) -> dict[int, list[Exclusion]]:
+    """What people excluded of the images on the page, as the JSON of the long table says."""
+    return {
+        places[source]: [exclusion_of(said) for said in found]
+        for source, found in extra.get("Exclusions", {}).items()
+        if source in places
     }
 
 

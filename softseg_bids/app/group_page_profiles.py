@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softseg_bids.app.exclusions import Exclusion
+from softseg_bids.app.group_profiles import read_slices
 from softseg_bids.bids.rows import MISSING
 from softseg_bids.core.quality import OUT_OF_MEANS
 
@@ -24,13 +26,17 @@ WIDEST_GAP = 0.6
 MOST_IMAGES = 12_000
 
 
-def profiles(tables: Mapping[int, Path]) -> dict[str, Any]:
+def profiles(
+    tables: Mapping[int, Path], excluded: Mapping[int, Sequence[Exclusion]] | None = None
+) -> dict[str, Any]:
     """Area of each image over the level coordinate, interpolated between slices that enter means.
 
     Parameters
     ----------
     tables : mapping of int to Path
         Number of the image on the page -> its per-slice table in OUT.
+    excluded : mapping of int to sequence of Exclusion, optional
+        Number of the image on the page -> what people excluded of it: it is not drawn.
 
     Returns
     -------
@@ -40,7 +46,11 @@ def profiles(tables: Mapping[int, Path]) -> dict[str, Any]:
     """
     if len(tables) > MOST_IMAGES:
         return _without(f"{len(tables)} images are too many for one page: means of levels stand for them")
-    found = {image: _read(path) for image, path in tables.items()}
+    gone = excluded or {}
+    found = {
+        image: _read_without(path, gone[image]) if image in gone else _read(path)
+        for image, path in tables.items()
+    }
     known = {image: points for image, points in found.items() if len(points[0]) > 1}
     if not known:
         return _without("no image has vertebral levels; give disc labels (see Levels and corrections)")
@@ -99,6 +109,20 @@ def _read(path: Path) -> tuple[Floats, Floats]:
         ]
     except (OSError, ValueError, IndexError):
         return np.empty(0), np.empty(0)
+    return _inside(points)
+
+
+def _read_without(path: Path, exclusions: Sequence[Exclusion]) -> tuple[Floats, Floats]:
+    """The same without what people excluded; slower, so that only images of a list come here."""
+    slices = read_slices(path, exclusions)
+    if slices is None:
+        return np.empty(0), np.empty(0)
+    area = slices.measures["area_mm2"]
+    seen = slices.usable & np.isfinite(slices.level) & np.isfinite(area)
+    return _inside(list(zip(slices.level[seen].tolist(), area[seen].tolist(), strict=True)))
+
+
+def _inside(points: list[tuple[float, float]]) -> tuple[Floats, Floats]:
     ordered = np.array(sorted(points)).reshape(-1, 2)
     inside = (ordered[:, 0] >= FIRST_LEVEL) & (ordered[:, 0] < LAST_LEVEL)
     return ordered[inside, 0], ordered[inside, 1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ from softseg_bids.core.quality import in_means
 
 Floats = NDArray[np.float64]
 NEEDS_LABELS = ("vert-", "disc-", "pmj-")
+# Source image -> what people excluded of it.
+Excluded = Mapping[str, Sequence[Exclusion]]
+NOTHING: Excluded = MappingProxyType({})
 
 
 class Slices(NamedTuple):
@@ -68,8 +72,8 @@ def slice_table(out: Path, card: dict[str, Any]) -> Path:
     return out / str(card["folder"]) / f"{card['stem']}_label-SC_desc-{card['contrast']}Perslice_morph.tsv"
 
 
-def read_slices(path: Path) -> Slices | None:
-    """A per-slice table; None if it is not there."""
+def read_slices(path: Path, exclusions: Sequence[Exclusion] = ()) -> Slices | None:
+    """A per-slice table without what people excluded of it; None if it is not there."""
     if not path.is_file():
         return None
     header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
@@ -77,10 +81,11 @@ def read_slices(path: Path) -> Slices | None:
     if not cells:
         return None
     flags = [() if text == "n/a" else tuple(text.split(";")) for text in cells["flags"]]
-    return Slices(
+    slices = Slices(
         _numbers(cells["slice"]).astype(np.intp), _numbers(cells["position_mm"]), _numbers(cells["level"]),
         _numbers(cells["length_mm"]), {name: _numbers(cells[name]) for name in MEASURES}, in_means(flags),
     )  # fmt: skip
+    return without(slices, exclusions)
 
 
 def _numbers(texts: Sequence[str]) -> Floats:
@@ -88,49 +93,50 @@ def _numbers(texts: Sequence[str]) -> Floats:
 
 
 def without(slices: Slices, exclusions: Sequence[Exclusion]) -> Slices:
-    """The same with excluded slices and levels out of means."""
+    """The same with excluded images, slices and levels out of means; failed labels name no levels."""
     gone = np.zeros(len(slices.numbers), dtype=bool)
+    level = slices.level
     for exclusion in exclusions:
+        if exclusion.what == "image":
+            gone[:] = True
+        if exclusion.what == "labels":
+            level = np.full(len(slices.numbers), np.nan)
         for first, last in exclusion.slices:
             gone |= (slices.numbers >= first) & (slices.numbers <= last)
         for first, last in exclusion.levels:
             gone |= (slices.level >= first) & (slices.level < last + 1)
-    return slices._replace(usable=slices.usable & ~gone)
+    return slices._replace(usable=slices.usable & ~gone, level=level)
 
 
-def exclude(
-    long: pd.DataFrame, exclusions: Sequence[Exclusion], tables: dict[str, Path]
-) -> tuple[pd.DataFrame, list[Exclusion]]:
+def by_image(exclusions: Sequence[Exclusion], sources: Iterable[str]) -> dict[str, list[Exclusion]]:
+    """Source image -> the exclusions that are about it."""
+    concerned = {
+        source: [exclusion for exclusion in exclusions if exclusion.concerns(source)] for source in sources
+    }
+    return {source: found for source, found in concerned.items() if found}
+
+
+def exclude(long: pd.DataFrame, excluded: Excluded, tables: Mapping[str, Path]) -> pd.DataFrame:
     """Mark excluded images, and measure images again without their excluded slices.
 
     Parameters
     ----------
     long : DataFrame
         All rows.
-    exclusions : sequence of Exclusion
-    tables : dict of str to Path
+    excluded : mapping of str to sequence of Exclusion
+        From :func:`by_image`.
+    tables : mapping of str to Path
         Source image -> its per-slice table.
 
     Returns
     -------
-    long : DataFrame
+    DataFrame
         With ``excluded`` (``image``, ``slices`` or n/a) and ``excluded_reason``.
-    unknown : list of Exclusion
-        Those that are about no image.
     """
     long = long.assign(excluded=None, excluded_reason=None).astype(
         {"excluded": object, "excluded_reason": object}
     )
-    unknown = []
-    by_image: dict[str, list[Exclusion]] = {}
-    sources = [str(source) for source in long["source_image"].dropna().unique()]
-    for exclusion in exclusions:
-        about = [source for source in sources if exclusion.concerns(source)]
-        if not about:
-            unknown.append(exclusion)
-        for source in about:
-            by_image.setdefault(source, []).append(exclusion)
-    for source, found in by_image.items():
+    for source, found in excluded.items():
         rows = long.index[long["source_image"] == source]
         whole = [each for each in found if each.what == "image"]
         part = [each for each in found if each.what == "slices"]
@@ -141,10 +147,10 @@ def exclude(
         if labels:
             levelled = rows[long.loc[rows, "region"].str.startswith(NEEDS_LABELS)]
             long.loc[levelled, ["excluded", "excluded_reason"]] = ["image", labels[0].said]
-        slices = read_slices(tables[source]) if part and source in tables else None
+        slices = read_slices(tables[source], part) if part and source in tables else None
         if slices is not None:
-            long = _measured_again(long, rows, without(slices, part), "; ".join(each.said for each in part))
-    return long, unknown
+            long = _measured_again(long, rows, slices, "; ".join(each.said for each in part))
+    return long
 
 
 def _measured_again(long: pd.DataFrame, rows: pd.Index, slices: Slices, reason: str) -> pd.DataFrame:

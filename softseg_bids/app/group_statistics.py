@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from softseg_bids.app.group_profiles import NOTHING, Excluded
 from softseg_bids.app.group_tables import usable_rows
 from softseg_bids.app.group_visits import visits
 from softseg_bids.app.outcome import Exit, Stop
@@ -53,6 +54,8 @@ class Study:
         One row a session, with covariates.
     tables : mapping of str to Path
         Source image -> its per-slice table.
+    excluded : mapping of str to sequence of Exclusion
+        Source image -> what people excluded of it.
     group, control : str or None
         Group column, and what controls are called in it.
     covariates : list of str
@@ -66,6 +69,7 @@ class Study:
     best: pd.DataFrame
     people: pd.DataFrame
     tables: Mapping[str, Path]
+    excluded: Excluded = field(default_factory=dict)
     group: str | None = None
     control: str | None = None
     covariates: list[str] = field(default_factory=list)
@@ -91,6 +95,7 @@ def study_of(
     best: pd.DataFrame,
     people: pd.DataFrame,
     tables: Mapping[str, Path],
+    excluded: Excluded = NOTHING,
 ) -> Study:
     """Join areas with covariates, and find groups and controls.
 
@@ -129,8 +134,8 @@ def study_of(
         return keyed.merge(personal, on=["participant_id", "session_id"], how="left", validate="m:1")
 
     return Study(
-        settings, joined(usable_rows(long)), joined(best), people, tables, group, control, covariates,
-        [*notes, *said],
+        settings, joined(usable_rows(long)), joined(best), people, tables, excluded, group, control,
+        covariates, [*notes, *said],
     )  # fmt: skip
 
 
@@ -157,7 +162,7 @@ def statistics(study: Study) -> dict[str, Rows]:
         "profile": _profile(study, fixed),
     }
     found["norms"], found["norms_offset"] = _norms(study)
-    seen = visits(study.best, study.tables)
+    seen = visits(study.best, study.tables, study.excluded)
     found["change"], found["change_model"] = _change(study, seen, found["rescan"])
     return found
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softseg_bids.app.group_profiles import Slices, read_slices
+from softseg_bids.app.group_profiles import NOTHING, Excluded, Slices, read_slices
 from softseg_bids.app.group_tables import LEAST_COVERAGE
 from softseg_bids.core.levels import LEVEL_NAMES
 from softseg_bids.core.midpoint import Profile, Shift, midpoint, pooled, shift_between, shift_of_labels
@@ -23,6 +23,7 @@ FEATURES = ("area_mm2", "diameter_ap_mm", "diameter_rl_mm")
 # A stretch that is known worse than this is not the same stretch.
 MOST_ERROR_MM = 3.0
 LEAST_STRETCH_MM = 20.0
+ROUNDING_MM = 1e-6
 WHOLE = "stretch"
 NUMBERS = {f"vert-{name}": number for number, name in LEVEL_NAMES.items()}
 COLUMNS = [
@@ -33,7 +34,7 @@ FACTS = ("person_id", "participant_id", "session_id", "years", "scanner", "softw
 Tables = Mapping[str, Path]
 
 
-def visits(best: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+def visits(best: pd.DataFrame, tables: Tables, excluded: Excluded = NOTHING) -> pd.DataFrame:
     """Areas of everyone with several sessions, each contrast on its own.
 
     Parameters
@@ -42,6 +43,8 @@ def visits(best: pd.DataFrame, tables: Tables) -> pd.DataFrame:
         One row a session, contrast and region, with ``person_id years``.
     tables : mapping of str to Path
         Source image -> its per-slice table.
+    excluded : mapping, optional
+        Source image -> what people excluded of it: it is measured at no visit.
 
     Returns
     -------
@@ -53,11 +56,11 @@ def visits(best: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     several = keyed.groupby("person_id")["visit"].transform("nunique") > 1
     rows: list[dict[str, Any]] = []
     for _, part in keyed[several].groupby("person_id", sort=False):
-        rows += _person(part, tables)
+        rows += _person(part, tables, excluded)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _person(part: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
+def _person(part: pd.DataFrame, tables: Tables, excluded: Excluded) -> list[dict[str, Any]]:
     order = part.sort_values(["years", "visit"], kind="stable")["visit"].unique().tolist()
     # The image of a contrast: the one with most cord, unless too much of that is missing.
     images = part.sort_values("region", key=lambda names: names != "cord", kind="stable")
@@ -66,7 +69,7 @@ def _person(part: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
     slices: dict[tuple[str, str], Slices] = {}
     alone: set[tuple[str, str]] = set()
     for contrast, visit, source, flags in named:
-        read = read_slices(tables[source]) if source in tables else None
+        read = read_slices(tables[source], excluded.get(source, ())) if source in tables else None
         if read is not None:
             slices[contrast, visit] = read
         if "not_shared" in str(flags):
@@ -98,7 +101,7 @@ def _person(part: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
 def _as_labelled(own: pd.DataFrame) -> list[dict[str, Any]]:
     """Regions as each session measured them, where sessions cannot be aligned."""
     names = ["visit", "region", "area_mm2", "coverage"]
-    rows = own.loc[own["region"] != "cord", names].itertuples(index=False)
+    rows = own.loc[~own["region"].isin(["cord", "common"]), names].itertuples(index=False)
     return [{**dict(zip(names, row, strict=True)), "alignment": "labels"} for row in rows]
 
 
@@ -168,15 +171,44 @@ def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> 
             limits[str(region)] = (start, end)
     if high - low >= LEAST_STRETCH_MM:
         limits[WHOLE] = (low, high)
+    views = _without_holes(views)
     rows: list[dict[str, Any]] = []
     for name, (start, end) in limits.items():
-        for visit, (slices, shift) in views.items():
-            found = slices.mean(max(start, low) - shift.shift_mm, min(end, high) - shift.shift_mm)
-            rows.append(
-                {
-                    "visit": visit, "region": name, "area_mm2": found["area_mm2"],
-                    "coverage": found["length_mm"] / (end - start), "shift_error_mm": shift.error_mm,
-                    "alignment": "midpoint",
-                }
-            )  # fmt: skip
+        found: list[dict[str, Any]] = [
+            {
+                **slices.mean(max(start, low) - shift.shift_mm, min(end, high) - shift.shift_mm),
+                "visit": visit, "shift_error_mm": shift.error_mm,
+            }
+            for visit, (slices, shift) in views.items()
+        ]  # fmt: skip
+        least = LEAST_STRETCH_MM if name == WHOLE else LEAST_COVERAGE * (end - start)
+        if min(each["length_mm"] for each in found) < least - ROUNDING_MM:
+            continue
+        rows += [
+            {
+                "visit": each["visit"], "region": name, "area_mm2": each["area_mm2"],
+                "coverage": each["length_mm"] / (end - start), "shift_error_mm": each["shift_error_mm"],
+                "alignment": "midpoint",
+            }
+            for each in found
+        ]  # fmt: skip
     return rows
+
+
+def _without_holes(views: Mapping[str, tuple[Slices, Shift]]) -> dict[str, tuple[Slices, Shift]]:
+    """What one visit lacks (excluded slices, voids) is measured at none: the stretch stays identical."""
+    seen = {
+        visit: slices.usable & np.isfinite(slices.measures["area_mm2"])
+        for visit, (slices, _) in views.items()
+    }
+    holes = {
+        visit: np.column_stack([slices.starts_mm, slices.ends_mm])[~seen[visit]] + shift.shift_mm
+        for visit, (slices, shift) in views.items()
+    }
+    found: dict[str, tuple[Slices, Shift]] = {}
+    for visit, (slices, shift) in views.items():
+        middle = (slices.position_mm + shift.shift_mm)[:, None]
+        others = np.concatenate([hole for other, hole in holes.items() if other != visit])
+        gone = ((middle > others[:, 0]) & (middle < others[:, 1])).any(axis=1)
+        found[visit] = slices._replace(usable=slices.usable & ~gone), shift
+    return found

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 STEP_MM = 0.5
 WINDOW_MM, DISTANCE_MM = 20.0, 10.0
 LEAST_WINDOW = 0.5
+# Over voids and excluded slices nothing is interpolated, but for a slice or two of 1 mm.
+BRIDGED_MM = 3.0
 # About a given site the narrowest place is looked for: a disc is labelled within some millimetres.
 SEARCH_MM = 7.5
 # Healthy cords stay above this (docs/statistics.md); narrower is a compression.
@@ -48,6 +50,8 @@ def cord_of(
 ) -> Cord | None:
     """The profile between the outermost usable slices; None if there are fewer than two.
 
+    Measures are NaN where slices that may not enter lie between usable ones more than 3 mm apart.
+
     Parameters
     ----------
     position_mm, level : ndarray, shape (n,)
@@ -57,13 +61,20 @@ def cord_of(
     usable : ndarray of bool, shape (n,)
         Slices that may enter means.
     """
-    order = np.argsort(position_mm)
-    order = order[usable[order] & np.isfinite(measures["area_mm2"][order])]
-    if len(order) < 2:
+    every = np.argsort(position_mm)
+    ranks = np.flatnonzero(usable[every] & np.isfinite(measures["area_mm2"][every]))
+    if len(ranks) < 2:
         return None
+    order = every[ranks]
     at = position_mm[order]
     grid = np.arange(at[0], at[-1] + 1e-9, STEP_MM)
-    found = {name: _interpolated(grid, at, measures[name][order]) for name in MEASURES}
+    hole = (np.diff(ranks) > 1) & (np.diff(at) > BRIDGED_MM)
+    after = np.clip(np.searchsorted(at, grid, side="right") - 1, 0, len(at) - 2)
+    # The slices at the ends of a hole were measured.
+    unseen = hole[after] & (grid > at[after]) & (grid < at[after + 1])
+    found = {
+        name: np.where(unseen, np.nan, _interpolated(grid, at, measures[name][order])) for name in MEASURES
+    }
     return Cord(grid, _interpolated(grid, at, level[order]), found)
 
 
@@ -87,7 +98,10 @@ def level_minima(cord: Cord) -> list[dict[str, Any]]:
     for number in np.unique(whole[np.isfinite(whole)]).astype(int):
         # The border belongs to both levels: a narrowing at a disc is one of both.
         inside = (cord.level >= number) & (cord.level <= number + 1)
-        area = np.where(inside, cord.measures["area_mm2"], np.inf)
+        area = np.where(inside & np.isfinite(cord.measures["area_mm2"]), cord.measures["area_mm2"], np.inf)
+        # Its borders alone say nothing of a level that was not measured.
+        if not np.isfinite(area[(cord.level > number) & (cord.level < number + 1)]).any():
+            continue
         ap = np.where(
             inside & np.isfinite(cord.measures["diameter_ap_mm"]), cord.measures["diameter_ap_mm"], np.inf
         )
@@ -163,7 +177,12 @@ def sites(cord: Cord, given: list[float] | None = None) -> list[dict[str, Any]]:
             rows.append({"site_source": "given", "level": level, "notes": "the site was not measured"})
             continue
         middle = cord.position_mm[where[np.argmin(np.abs(cord.level[where] - level))]]
-        near = np.flatnonzero(np.abs(cord.position_mm - middle) <= SEARCH_MM)
+        near = np.flatnonzero(
+            (np.abs(cord.position_mm - middle) <= SEARCH_MM) & np.isfinite(cord.measures["area_mm2"])
+        )
+        if not len(near):
+            rows.append({"site_source": "given", "level": level, "notes": "the site was not measured"})
+            continue
         rows.append(_site(cord, int(near[np.argmin(cord.measures["area_mm2"][near])]), "given", ""))
     return rows
 
