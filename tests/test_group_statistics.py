@@ -25,12 +25,14 @@ def study(
     sessions: tuple[str | None, ...] = (None,),
     slices: bool = False,
     sites: int = 6,
+    only_patients_at: int | None = None,
 ) -> None:
     """Patients and controls at some sites, three contrasts, T2w twice; some gaps."""
     rng = np.random.default_rng(1)
     shifts = 2 * rng.normal(size=sites)
     for n in range(people):
-        who, patient, site = f"{n:03d}", n % 3 == 0, (n // 3) % sites
+        who, site = f"{n:03d}", (n // 3) % sites
+        patient = n % 3 == 0 or site == only_patients_at
         person = {
             "participant_id": f"sub-{who}", "age": None if n == 5 else str(20 + n % 30),
             "sex": "MF"[n % 2], "pathology": "MS" if patient else "HC",
@@ -185,10 +187,23 @@ def test_harmonised_areas_stand_beside_the_raw(tmp_path: Path) -> None:
     assert group(tmp_path) == 0 and not (tmp_path / "group_harmonisation.tsv").exists()
 
 
+def test_a_patients_only_site_is_refused_with_everybody_fitted_on(tmp_path: Path) -> None:
+    study(tmp_path, 60, sites=3, only_patients_at=2)
+    assert group(tmp_path, "--combat", "--combat-fit-on", "all") == 0
+    [refused] = table(tmp_path, "harmonisation", statistic="refused")
+    assert refused["batch"].startswith("S2") and "0 of its 18 people are controls" in refused["notes"]
+    rows = table(tmp_path, "csa", **C3)
+    assert {each["site"] for each in rows if each["area_harmonised_mm2"] != "n/a"} == {"S0", "S1"}
+    # A difference of the groups is not taken for one of scanners.
+    shifts = table(tmp_path, "harmonisation", statistic="shift", **C3)
+    assert len(shifts) == 2
+
+
 def test_combat_needs_to_know_controls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_session(tmp_path, "01", [row()], participant_row={"pathology": "MS"})
-    assert group(tmp_path, "--combat") == 64
-    assert "--controls" in capsys.readouterr().err
+    for fitted in ("controls", "all"):
+        assert group(tmp_path, "--combat", "--combat-fit-on", fitted) == 64
+        assert "--controls" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,41 @@ def test_a_site_of_patients_only_is_refused() -> None:
     assert not set(frame.loc[frame["site"] == "S2", "participant_id"]) & set(found.areas["participant_id"])
 
 
+def test_a_site_of_patients_only_is_refused_whoever_is_fitted_on() -> None:
+    frame = study()
+    frame.loc[frame["site"] == "S2", "group"] = "MS"
+    found = harmonise(frame, everyone(frame), ("age", "sex", "group"), controls=frame["group"] == "HC")
+    [refusal] = [row for row in found.rows if row["statistic"] == "refused"]
+    assert refusal["batch"].startswith("S2") and refusal["n_fit"] == 30
+    assert refusal["notes"] == "0 of its 30 people are controls, 10 are needed"
+    assert not set(frame.loc[frame["site"] == "S2", "participant_id"]) & set(found.areas["participant_id"])
+
+
+def test_a_feature_of_few_controls_is_refused_there() -> None:
+    frame = study()
+    order = frame["participant_id"].str[4:].astype(int)
+    frame.loc[(frame["site"] == "S1") & (order % 2 == 0), "group"] = "MS"
+    healthy = frame["group"] == "HC"
+    lost = healthy & (frame["site"] == "S1") & (frame["region"] == "vert-C2") & (order % 4 == 1)
+    kept = frame[~lost]
+    found = harmonise(kept, everyone(kept), controls=healthy[~lost])
+    refused = [row for row in found.rows if row["statistic"] == "refused"]
+    assert {(row["region"], row["batch"][:2]) for row in refused} == {("vert-C2", "S1")}
+    assert "10 of each are needed" in refused[0]["notes"] and refused[0]["n_fit"] > 10
+    areas = found.areas.merge(kept[["source_image", "site"]].drop_duplicates())
+    assert not ((areas["site"] == "S1") & (areas["region"] == "vert-C2")).any()
+
+
+def test_sessions_of_one_person_are_not_several_people() -> None:
+    frame = study()
+    rare = (frame["site"] == "S1") & (frame["region"] == "vert-C2") & (frame["participant_id"] >= "sub-025")
+    first = frame[~rare]
+    both = pd.concat([first.assign(session_id=f"ses-{n}") for n in (1, 2)], ignore_index=True)
+    found = harmonise(both, everyone(both))
+    refused = [row for row in found.rows if row["statistic"] == "refused"]
+    assert {(row["region"], row["batch"][:2], row["n_fit"]) for row in refused} == {("vert-C2", "S1", 8)}
+
+
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [("age", 80.0, "age 80-80 does not overlap"), ("sex", "M", "all of one sex")],

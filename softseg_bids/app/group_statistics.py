@@ -190,14 +190,19 @@ def harmonised(study: Study) -> tuple[pd.DataFrame, Rows]:
     Raises
     ------
     Stop
-        64 if controls are to be fitted on and the study names none.
+        64 if the study has groups and names no controls.
     """
     settings = study.settings
-    if settings.combat_fit_on == "controls" and study.group is not None and study.control is None:
+    if study.group is not None and study.control is None:
         raise Stop(Exit.USAGE, f"--combat: column {study.group} names no controls; name them with --controls")
     everyone = pd.Series(True, index=study.best.index)
-    fit_on = study.controls(study.best) if settings.combat_fit_on == "controls" else everyone
-    found = harmonise(study.best, fit_on, settings.covariates)
+    controls, kept = study.controls(study.best), list(settings.covariates)
+    fit_on = controls
+    if settings.combat_fit_on == "all":
+        fit_on = everyone
+        # What the disease does is no effect of the scanner.
+        kept += [study.group] if study.group is not None and study.group not in kept else []
+    found = harmonise(study.best, fit_on, kept, controls=controls)
     return found.areas, found.rows
 
 

@@ -43,13 +43,15 @@ def harmonise(
     fit_on: pd.Series,
     covariates: Sequence[str] = ("age", "sex"),
     outcome: str = "area_mm2",
+    controls: pd.Series | None = None,
 ) -> Harmonised:
     """ComBat on region x contrast features.
 
     A batch is refused, and its areas stay without harmonised ones, if it has fewer than 10 people to
-    fit on, if their ages or sex do not overlap with those of the others, or if it has no name.
-    A feature that a batch lacks is harmonised among the others. Repeated sessions make the
-    longitudinal model.
+    fit on or fewer than 10 controls (whoever is fitted on: what patients of a site have in common is
+    not told from its scanner), if their ages or sex do not overlap with those of the others, or if it
+    has no name. A feature that a batch lacks, or has of fewer people, is harmonised among the others.
+    Repeated sessions make the longitudinal model.
 
     Parameters
     ----------
@@ -57,12 +59,18 @@ def harmonise(
         One row a session, contrast and region, with ``source_image site scanner
         software`` and covariates.
     fit_on : Series of bool, index of ``best``
-        Rows of the people the model is fitted on (controls).
+        Rows of the people the model is fitted on.
     covariates : sequence of str
+        Effects that are kept; of a fit on patients too, the group belongs to them.
+    controls : Series of bool, index of ``best``, optional
+        Rows of controls; by default everyone is one.
     """
+    healthy = pd.Series(True, index=best.index) if controls is None else controls
     data = best[best["region"] != "cord"]
-    data = data.assign(session_id=data["session_id"].astype(object).fillna(""), _fit=fit_on.loc[data.index])
-    data = data.assign(_batch=batch_names(data))
+    data = data.assign(
+        session_id=data["session_id"].astype(object).fillna(""), _fit=fit_on.loc[data.index],
+        _control=healthy.loc[data.index], _batch=batch_names(data),
+    )  # fmt: skip
     sessions = data.drop_duplicates(ROW).set_index(ROW)
     kept, notes = usable_covariates(sessions, covariates)
     refused = refusals(sessions.reset_index(), kept)
@@ -88,19 +96,25 @@ def harmonise(
     values = table.to_numpy(dtype=float)
     batches = np.array([names.index(name) for name in sessions["_batch"]], dtype=np.intp)
     fit_rows = sessions["_fit"].to_numpy(dtype=bool)
-    seen = np.isfinite(values) & fit_rows[:, None]
-    counts = np.eye(len(names))[batches].T @ seen
+    people = pd.factorize(sessions.index.get_level_values("participant_id"))[0].astype(np.intp)
+    complete = sessions[kept].notna().all(axis=1).to_numpy(dtype=bool)
+    counts, healthy_counts = (
+        _people_of(np.isfinite(values) & (complete & chosen)[:, None], batches, people)
+        for chosen in (fit_rows, sessions["_control"].to_numpy(dtype=bool))
+    )
+    few = (counts < LEAST_TO_FIT) | (healthy_counts < LEAST_TO_FIT)
     rows += [
         {
             "region": region, "contrast": contrast, "batch": name, "statistic": "refused",
             "n_fit": int(counts[b, f]),
-            "notes": f"{counts[b, f]:.0f} people to fit on, {LEAST_TO_FIT} are needed",
+            "notes": f"{counts[b, f]} people to fit on, {healthy_counts[b, f]} controls: "
+            f"{LEAST_TO_FIT} of each are needed",
         }
         for f, (region, contrast) in enumerate(features)
         for b, name in enumerate(names)
-        if counts[b, f] < LEAST_TO_FIT
+        if few[b, f]
     ]  # fmt: skip
-    people = pd.factorize(sessions.index.get_level_values("participant_id"))[0].astype(np.intp)
+    values = np.where(few[batches], np.nan, values)
     longitudinal = len(people) > people.max() + 1
     who = people if longitudinal else None
     try:
@@ -125,34 +139,48 @@ def harmonise(
     return Harmonised(areas, rows)
 
 
+def _people_of(seen: np.ndarray, batches: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """How many people each batch has of each feature, however often they came: shape (batches, features)."""
+    count, everyone = int(batches.max()) + 1, int(people.max()) + 1
+    found = np.zeros((count, seen.shape[1]), dtype=int)
+    for feature, there in enumerate(seen.T):
+        distinct = np.unique(batches[there] * everyone + people[there])
+        found[:, feature] = np.bincount(distinct // everyone, minlength=count)
+    return found
+
+
 def refusals(sessions: pd.DataFrame, covariates: Sequence[str]) -> dict[str, tuple[int, str]]:
     """Batches that cannot be harmonised: people to fit on, and the reason.
 
     Parameters
     ----------
     sessions : DataFrame
-        One row a session: ``participant_id _batch _fit`` and the covariates.
+        One row a session: ``participant_id _batch _fit _control`` and the covariates.
     covariates : sequence of str
         Those that are adjusted for.
     """
     people = sessions.drop_duplicates(["participant_id", "_batch"])
-    fitted = people[people["_fit"]].dropna(subset=list(covariates))
+    known = people.dropna(subset=list(covariates))
+    fitted, controls = known[known["_fit"]], known.loc[known["_control"], "_batch"].value_counts()
     found: dict[str, tuple[int, str]] = {}
     for name, part in people.groupby("_batch", sort=False):
         own, others = fitted[fitted["_batch"] == name], fitted[fitted["_batch"] != name]
-        reason = _why_refused(str(name), own, others, len(part), covariates)
+        healthy = int(controls.get(name, 0))
+        reason = _why_refused(str(name), own, others, len(part), healthy, covariates)
         if reason:
             found[str(name)] = (len(own), reason)
     return found
 
 
 def _why_refused(
-    name: str, own: pd.DataFrame, others: pd.DataFrame, people: int, covariates: Sequence[str]
+    name: str, own: pd.DataFrame, others: pd.DataFrame, people: int, controls: int, covariates: Sequence[str]
 ) -> str:
     if not name:
         return "neither scanner nor software nor site is known"
     if len(own) < LEAST_TO_FIT:
         return f"{len(own)} of its {people} people can be fitted on, {LEAST_TO_FIT} are needed"
+    if controls < LEAST_TO_FIT:
+        return f"{controls} of its {people} people are controls, {LEAST_TO_FIT} are needed"
     for covariate in covariates:
         there, elsewhere = own[covariate], others[covariate]
         if elsewhere.empty:
