@@ -55,7 +55,8 @@ def settings_of(argv: Sequence[str]) -> Settings:
     chosen["mem_gb"] = granted_memory_gb(arguments.mem_gb)
     chosen["participants"] = tuple(label.removeprefix("sub-") for label in arguments.participants)
     chosen["sessions"] = tuple(label.removeprefix("ses-") for label in arguments.sessions)
-    for name in ("contrasts", "derivatives", "contrast_set", "covariates"):
+    chosen["pmj_distances"] = dict.fromkeys(arguments.pmj_distances)  # one region a distance
+    for name in ("contrasts", "derivatives", "contrast_set", "covariates", "pmj_distances"):
         chosen[name] = tuple(chosen[name])
     del chosen["notrack"]
     settings = Settings(**chosen)
@@ -117,6 +118,7 @@ def single_parser() -> Parser:
     result.add_argument(
         "--corrected", type=existing_file, metavar="FILE", help="a corrected cord mask of the image"
     )
+    _add_distances(result)
     result.add_argument("--model", type=existing, metavar="PATH", help=MODEL_HELP)
     result.add_argument("--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}")
     result.add_argument("--omp-nthreads", type=count, default=usable_cpus(), metavar="N")
@@ -206,6 +208,7 @@ def _add_measures(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}", help="where the network runs"
     )
+    _add_distances(group)
     group.add_argument(
         "--contrast-set",
         "--contrast_set",
@@ -226,6 +229,19 @@ def _add_measures(group: argparse._ArgumentGroup) -> None:
         "--allow_mixed",
         action="store_true",
         help="group: pool results of different models or versions",
+    )
+
+
+def _add_distances(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--pmj-distance",
+        "--pmj_distance",
+        dest="pmj_distances",
+        type=positive,
+        nargs="+",
+        metavar="MM",
+        default=list(Settings.pmj_distances),
+        help="measure 20 mm about so far below the pontomedullary junction, too (50)",
     )
 
 
@@ -410,9 +426,15 @@ def existing(text: str) -> Path:
     return path
 
 
+def existing_folder(text: str) -> Path:
+    """An argument that is a folder."""
+    path = Path(text).absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: is not a folder; check the path")
+    return path
+
+
 def _named_folder(text: str) -> tuple[str, Path]:
     name, separator, folder = text.partition("=")
-    path = Path(folder if separator else text).absolute()
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{path}: is not a folder; check the path")
+    path = existing_folder(str(Path(folder if separator else text).absolute()))
     return (name if separator else path.name), path
