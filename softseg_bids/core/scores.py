@@ -39,15 +39,17 @@ class SurfaceDistance(NamedTuple):
     hausdorff_95_mm: float
 
 
-def binarise(soft: Soft) -> NDArray[np.float32]:
+def binarise(soft: Soft, cut: float = HALF) -> NDArray[np.float32]:
     """1 where at least half of a voxel is cord, else 0: the hard counterpart of a soft mask.
 
     Parameters
     ----------
     soft : ndarray of any shape
         Cord fraction in [0, 1].
+    cut : float
+        Another fraction than half, in (0, 1).
     """
-    return np.asarray(soft >= HALF, dtype=np.float32)
+    return np.asarray(soft >= cut, dtype=np.float32)
 
 
 def slices_with_mask(reference: Soft) -> Mask:
