@@ -62,7 +62,7 @@ HIDDEN = {
     "truth/cli.py": {"truth"},
     "lab/cli.py": {"lab"},
 }
-WITHOUT_TORCH = {"softseg_bids.model.weights"}
+WITHOUT_TORCH = {"softseg_bids.model.weights", "softseg_bids.model.releases.folders"}
 
 
 class Import(NamedTuple):

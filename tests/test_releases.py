@@ -389,7 +389,7 @@ def test_incomplete_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no fold_\*/checkpoint_final\.pth"):
         load_release(folder, CPU)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"holds 0 result folders of nnU-Net and no best_model_loss\.ckpt"):
+    with pytest.raises(DataError, match=r"holds no result folder of nnU-Net and no best_model_loss\.ckpt"):
         load_release(tmp_path / "empty", CPU)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.image.volume import DataError
+from softseg_bids.model.releases.folders import model_in
 from softseg_bids.model.weights import DEFAULT, area_uncertainty, digest
 
 PACKAGE = Path(__file__).parents[1]
@@ -62,6 +63,17 @@ def checkpoint(path: Path | None) -> tuple[Path, str]:
             Exit.USAGE, f"{path}: there is no checkpoint; give one with --model, or install the package again"
         )
     return path, digest(path)
+
+
+def is_model(path: Path) -> bool:
+    """Whether ``--model`` takes a path: a file (what it is, its content says), or a folder with one model.
+
+    Raises
+    ------
+    DataError
+        If a folder holds several.
+    """
+    return path.is_file() or model_in(path) is not None
 
 
 def uncertainty(checkpoint: Path) -> list[float] | None:

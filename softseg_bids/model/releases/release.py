@@ -16,13 +16,13 @@ from softseg_bids.model.releases.contrast_agnostic import (
     ContrastAgnostic,
     segment_as_published,
 )
+from softseg_bids.model.releases.folders import LIGHTNING_NAMES, PLANS, model_in
 from softseg_bids.model.releases.nnunet import NnUNet, load_nnunet, segment_with_nnunet
 from softseg_bids.model.releases.plainconv import build
 from softseg_bids.model.releases.reading import read_checkpoint
 
 Release = ContrastAgnostic | NnUNet
 
-LIGHTNING_NAMES = ("best_model_loss.ckpt", "best_model.ckpt")
 SUFFIXES = (".ckpt", ".pth")
 
 
@@ -50,7 +50,7 @@ def load_release(path: Path, device: torch.device) -> Release:
     content = read_checkpoint(path)
     if "network_weights" in content:
         folder = path.parent.parent
-        if not (folder / "plans.json").is_file():
+        if not (folder / PLANS).is_file():
             raise DataError(f"{path}: is one fold of nnU-Net; give --model the folder with plans.json")
         return load_nnunet(folder, device)
     state = content.get("state_dict")
@@ -78,15 +78,10 @@ def segment_released(model: Release, volume: Volume, find_cord: Callable[[], Flo
 
 
 def _from_folder(folder: Path, device: torch.device) -> Release:
-    if (folder / "plans.json").is_file():
-        return load_nnunet(folder, device)
-    for name in LIGHTNING_NAMES:
-        if (folder / name).is_file():
-            return load_release(folder / name, device)
-    below = sorted(found.parent for found in folder.glob("*/plans.json"))
-    if len(below) != 1:
+    model = model_in(folder)
+    if model is None:
         raise DataError(
-            f"{folder}: holds {len(below)} result folders of nnU-Net and no best_model_loss.ckpt; "
+            f"{folder}: holds no result folder of nnU-Net and no {LIGHTNING_NAMES[0]}; "
             "give --model the one to use"
         )
-    return load_nnunet(below[0], device)
+    return load_nnunet(model, device) if model.is_dir() else load_release(model, device)
