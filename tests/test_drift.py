@@ -16,9 +16,10 @@ from study_phantoms import (
     stand_in,
 )
 
+from softseg_bids.app.identity import is_model
 from softseg_bids.study.doors import drift
-from softseg_bids.study.drift import joined, judged, statistics
-from softseg_bids.study.running import has_results, is_model
+from softseg_bids.study.drift import joined, judged, lost_rows, statistics
+from softseg_bids.study.running import has_results
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,10 @@ def drifted(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_planted_drift_is_found_back(drifted: Path) -> None:
-    verdicts = {row["contrast"]: row for row in rows_of(drifted / "page" / "drift_verdict.tsv")}
-    lost = verdicts.pop("T1w")  # the new model was not run on T1w
-    assert lost["verdict"] == "fail" and "3 measured by the old model only" in lost["reason"]
-    [row] = verdicts.values()
+    """Of T2w alone: the old results hold T1w, too, which was not asked for."""
+    [row] = rows_of(drifted / "page" / "drift_verdict.tsv")
+    assert row["contrast"] == "T2w" and row["n_lost"] == "0"
+    assert {row["contrast"] for row in rows_of(drifted / "page" / "drift_areas.tsv")} == {"T2w"}
     expected = -0.03 * sum(area_mm2(person) for person in PEOPLE) / len(PEOPLE)
     assert float(row["bias_mm2"]) == pytest.approx(expected, rel=2e-3)
     assert float(row["scaling"]) == pytest.approx(0.97, rel=1e-4)
@@ -54,7 +55,7 @@ def test_the_summary_is_for_machines_and_the_page_for_people(drifted: Path) -> N
     said = json.loads((drifted / "page" / "drift_summary.json").read_text())
     assert said["Passed"] is False and said["ToleranceMm2"] == 1.0
     assert said["New"]["Model"].endswith("new.pt") and said["New"]["ModelHash"] != said["Old"]["ModelHash"]
-    assert said["Contrasts"]["T1w"]["bias_mm2"] is None
+    assert list(said["Contrasts"]) == ["T2w"] and said["Contrasts"]["T2w"]["n_lost"] == 0
     text = (drifted / "page" / "drift.html").read_text()
     assert "Not validated in patients" in text and '<span class="fail">fail</span>' in text
     assert said["New"]["ModelHash"] in text and "data:image/svg+xml" in text
@@ -72,12 +73,66 @@ def test_within_the_tolerance_it_passes_without_running_anything(drifted: Path, 
     assert row["verdict"] == "pass" and float(row["bias_mm2"]) == 0
 
 
+def test_a_choice_holds_for_both_folders_of_results(drifted: Path, study: Path) -> None:
+    """Old: three people and two contrasts; new: T2w alone, and of these one person is asked for."""
+    arguments = [study / "out", drifted / "page" / "new", study / "bids", "-o", drifted / "one",
+                 "--tolerance", "5", "--participant-label", "sub-02", "--contrasts", "t2W"]  # fmt: skip
+    assert drift([str(each) for each in arguments]) == 0
+    [row] = rows_of(drifted / "one" / "drift_verdict.tsv")
+    assert (row["contrast"], row["n_people"], row["verdict"]) == ("T2w", "1", "pass")
+    assert {row["participant_id"] for row in rows_of(drifted / "one" / "drift_areas.tsv")} == {"sub-02"}
+
+
+def test_a_contrast_that_only_the_new_model_measures_is_told_and_passes(
+    drifted: Path, study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [drifted / "page" / "new", study / "out", study / "bids", "-o", drifted / "more",
+                 "--tolerance", "5"]  # fmt: skip
+    assert drift([str(each) for each in arguments]) == 0
+    assert (
+        "T1w, disc-C2C3: not judged; no disc-C2C3 was measured by both, 3 images by the new model only"
+        in (capsys.readouterr().err)
+    )
+    verdicts = {row["contrast"]: row for row in rows_of(drifted / "more" / "drift_verdict.tsv")}
+    assert verdicts["T1w"]["verdict"] == "not_judged" and verdicts["T2w"]["verdict"] == "pass"
+    text = (drifted / "more" / "drift.html").read_text()
+    assert '<span class="not_judged">not judged</span>' in text and '<span class="fail">' not in text
+
+
+def test_a_contrast_that_the_new_model_lost_fails(drifted: Path, study: Path) -> None:
+    arguments = [study / "out", drifted / "page" / "new", study / "bids", "-o", drifted / "less",
+                 "--tolerance", "5"]  # fmt: skip
+    assert drift([str(each) for each in arguments]) == 1
+    verdicts = {row["contrast"]: row for row in rows_of(drifted / "less" / "drift_verdict.tsv")}
+    lost = verdicts["T1w"]
+    assert lost["verdict"] == "fail" and lost["n_lost"] == "3" and verdicts["T2w"]["verdict"] == "pass"
+    assert "3 images measured by the old model only" in lost["reason"]
+    summary = json.loads((drifted / "less" / "drift_summary.json").read_text())
+    assert summary["Passed"] is False and summary["Contrasts"]["T1w"]["bias_mm2"] is None
+
+
+@pytest.mark.parametrize("choice", [["--participant-label", "09"], ["-m", "FLAIR"]])
+def test_results_without_what_was_chosen_end_it_before_anything_runs(
+    choice: list[str], study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [checkpoint(tmp_path / "old.pt"), study / "out", study / "bids", "-o", tmp_path / "page"]
+    with stand_in() as asked:
+        assert drift([*map(str, arguments), *choice]) == 18
+    assert asked == []
+    said = capsys.readouterr().err
+    assert f"holds no results of {choice[1]}; there are sub-01, sub-02, sub-03 and T1w, T2w" in said
+
+
 def test_a_region_that_nobody_measured(
     drifted: Path, study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new = drifted / "page" / "new"
     code = drift([str(new), str(new), str(study / "bids"), "-o", str(drifted / "x"), "--region", "vert-T1"])
-    assert code == 64 and "--region vert-T1: was not measured; there are disc-C2C3" in capsys.readouterr().err
+    assert (
+        code == 64
+        and ("--region vert-T1: was not measured by the old model; there are disc-C2C3")
+        in capsys.readouterr().err
+    )
 
 
 def test_a_model_that_sees_nothing(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +156,7 @@ def test_the_app_s_own_errors_end_it(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["no.pt", "packaged", "."], "neither a checkpoint nor a folder of softseg's results"),
+        (["no.pt", "packaged", "."], "neither a model nor a folder of softseg's results"),
         (["packaged", "packaged", "no"], "is not a folder"),
         (["packaged", "packaged", ".", "--tolerance", "0"], "is not a number above 0"),
         (["packaged", "packaged", ".", "--tolerance", "much"], "is not a number above 0"),
@@ -113,26 +168,44 @@ def test_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[st
     assert said in capsys.readouterr().err
 
 
-def long(areas: dict[str, float], region: str = "cord", coverage: float = 1.0) -> pd.DataFrame:
+def long(
+    areas: dict[str, float],
+    region: str = "cord",
+    coverage: float = 1.0,
+    contrast: str = "T2w",
+    session: str | None = None,
+    run: str | None = None,
+) -> pd.DataFrame:
+    where = "_".join(part for part in (session, run, contrast) if part)
     return pd.DataFrame(
         [
             {
-                "participant_id": person, "session_id": None, "contrast": "T2w", "region": region,
-                "source_image": f"{person}_T2w", "area_mm2": area, "coverage": coverage, "csa_fit": "good",
-                "length_mm": 40.0, "gradient_correction": "unknown", "run": None,
+                "participant_id": person, "session_id": session, "contrast": contrast, "region": region,
+                "source_image": f"{person}_{where}", "area_mm2": area, "coverage": coverage,
+                "csa_fit": "good", "length_mm": 40.0, "gradient_correction": "unknown", "run": run,
             }
             for person, area in areas.items()
         ]
     )  # fmt: skip
 
 
+def together(*frames: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True)
+
+
 class TestVerdict:
     """Of hand-made areas."""
 
     def verdict(self, old: pd.DataFrame, new: pd.DataFrame, tolerance: float = 1.0) -> dict[str, object]:
-        areas = joined(old, new)
-        [row] = judged(areas, statistics(areas), "cord", tolerance)
+        [row] = self.verdicts(old, new, tolerance)
         return row
+
+    def verdicts(
+        self, old: pd.DataFrame, new: pd.DataFrame, tolerance: float = 1.0, region: str = "cord"
+    ) -> list[dict[str, object]]:
+        areas = joined(old, new)
+        areas["lost"] = lost_rows(areas, region)
+        return judged(areas, statistics(areas), region, tolerance)
 
     def test_a_small_bias_of_many_people_is_certain(self) -> None:
         old = {f"sub-{n}": 70.0 + n for n in range(10)}
@@ -155,9 +228,38 @@ class TestVerdict:
         three = {"a": 70.0, "b": 71.0, "c": 72.0}
         two = {"a": 70.0, "b": 71.0}
         lost = self.verdict(long(three), long(two))
-        assert lost["verdict"] == "fail" and "1 measured by the old model only" in str(lost["reason"])
+        assert lost["verdict"] == "fail" and "1 image measured by the old model only" in str(lost["reason"])
         gained = self.verdict(long(two), long(three))
-        assert gained["verdict"] == "pass" and "1 by the new model only" in str(gained["reason"])
+        assert gained["verdict"] == "pass" and "1 image by the new model only" in str(gained["reason"])
+
+    @pytest.mark.parametrize("other", [{"session": "ses-02"}, {"run": "2"}])
+    def test_an_image_lost_in_a_later_session_or_run_fails(self, other: dict[str, str]) -> None:
+        first, second = {"a": 70.0, "b": 71.0, "c": 72.0}, {"a": 70.0, "b": 71.0}
+        begun = {"session": "ses-01"} if "session" in other else {"run": "1"}
+        old = together(long(first, **begun), long(first, **other))  # type: ignore[arg-type]
+        new = together(long(first, **begun), long(second, **other))  # type: ignore[arg-type]
+        row = self.verdict(old, new)
+        assert row["verdict"] == "fail" and row["n_people"] == 3 and row["bias_mm2"] == 0
+        assert row["n_lost"] == 1 and "1 image measured by the old model only" in str(row["reason"])
+        assert self.verdict(new, old)["verdict"] == "pass"
+
+    def test_a_person_counts_by_an_image_that_both_measured(self) -> None:
+        """The new model measures a first session, too: the second is still compared."""
+        old = long({"a": 70.0}, session="ses-02")
+        new = together(long({"a": 60.0}, session="ses-01"), long({"a": 70.5}, session="ses-02"))
+        row = self.verdict(old, new)
+        assert row["n_people"] == 1 and row["bias_mm2"] == 0.5 and row["verdict"] == "pass"
+
+    def test_an_image_that_never_showed_the_region_is_missed_all_the_same(self) -> None:
+        people = {"a": 70.0, "b": 71.0, "c": 72.0}
+        dwi = together(long(people, contrast="DWI"), long(people, "common", contrast="DWI"))
+        old = together(long(people, "disc-C2C3"), long(people), dwi)
+        new = together(long(people, "disc-C2C3"), long(people))
+        gone, kept = self.verdicts(old, new, region="disc-C2C3")
+        assert (gone["contrast"], gone["verdict"], gone["n_lost"]) == ("DWI", "fail", 3)
+        assert (kept["contrast"], kept["verdict"]) == ("T2w", "pass")
+        still, _ = self.verdicts(old, old, region="disc-C2C3")
+        assert still["verdict"] == "not_judged" and still["n_lost"] == 0
 
     def test_too_little_of_a_region_is_no_area(self) -> None:
         three = {"a": 70.0, "b": 71.0, "c": 72.0}

@@ -24,9 +24,11 @@ from study_phantoms import (
 )
 
 from softseg_bids.core.scores import binarise, dice
+from softseg_bids.study import masks
 from softseg_bids.study.doors import evaluate
-from softseg_bids.study.evaluate import contrasts_of, uncorrected
+from softseg_bids.study.evaluate import contrasts_of
 from softseg_bids.study.judge import scores_of
+from softseg_bids.study.methods import uncorrected
 
 EVEN = dict.fromkeys(CONTRASTS, 0.0)
 APART = {"T1w": 0.5, "T2w": -0.5}
@@ -169,6 +171,65 @@ def test_a_model_is_run_and_judged(study: Path, tmp_path: Path) -> None:
     assert "Only 1 participant" in text and "Only one contrast with a label (T2w)" in text
 
 
+def test_a_release_in_its_folder_is_run_and_its_masks_cut_without_a_second_run(
+    study: Path, tmp_path: Path
+) -> None:
+    labels = write_masks(tmp_path / "labels", {"T2w": 0.0}, "_label-SC_softseg", PEOPLE[:1])
+    release = checkpoint(tmp_path / "release" / "best_model_loss.ckpt", "0.9").parent
+    with stand_in() as asked:
+        arguments = [study / "bids", f"soft={release}", f"hard@0.5={release}", f"high@0.95={release}",
+                     "--labels", labels, "-m", "T2w", "--participant-label", PEOPLE[0], "--nprocs", "1",
+                     "-o", tmp_path / "page"]  # fmt: skip
+        read_text = Path.read_text
+        with pytest.MonkeyPatch.context() as patch:
+            # The stand-in takes the factor from the checkpoint's text; a folder has none.
+            patch.setattr(Path, "read_text", lambda path, **kinds: "0.9" if path == release else read_text(
+                path, **kinds))  # fmt: skip
+            assert evaluate([str(each) for each in arguments]) == 0
+    assert asked == [str(release)]
+    rows = {row["method"]: row for row in rows_of(tmp_path / "page" / "evaluate_scores.tsv")}
+    soft = np.clip(body(PEOPLE[0]) * 0.9, 0, 1)
+    for name, mask in (("soft", soft), ("hard@0.5", binarise(soft))):
+        expected = scores_of(mask, body(PEOPLE[0]), np.ones(3))["relative_volume_error"]
+        assert float(rows[name]["relative_volume_error"]) == pytest.approx(expected, abs=2e-3)
+    assert rows["soft"]["mask_file"] == rows["hard@0.5"]["mask_file"]
+    assert rows["high@0.95"]["status"] == "empty"
+    assert rows["high@0.95"]["reason"] == "no voxel of the mask reaches 0.95"
+    assert "hard@0.5" in (tmp_path / "page" / "evaluate.html").read_text()
+
+
+def test_a_model_a_contrast(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each image is segmented by its contrast's own model, and by no other."""
+    person = PEOPLE[0]
+    labels = write_masks(tmp_path / "labels", EVEN, "_label-SC_softseg", (person,))
+    first, second = checkpoint(tmp_path / "t1.pt"), checkpoint(tmp_path / "t2.pt", "0.9")
+    folder = write_masks(tmp_path / "masks", {"T1w": 0.3, "T2w": 0.3}, people=(person,))
+    arguments = [study / "bids", f"each=t1W:{first},T2w:{second},DWI:{first}", f"mixed=T1w:{folder},T2w:{second}",
+                 "--labels", labels, "--participant-label", person, "--nprocs", "1",
+                 "-o", tmp_path / "page"]  # fmt: skip
+    with stand_in() as asked:
+        assert evaluate([str(each) for each in arguments]) == 0
+    assert sorted(asked) == [str(first), str(second)]
+    assert "method each: no image is DWI; left out" in capsys.readouterr().err
+    rows = {
+        (row["method"], row["contrast"]): row for row in rows_of(tmp_path / "page" / "evaluate_scores.tsv")
+    }
+    assert float(rows["each", "T1w"]["relative_volume_error"]) == pytest.approx(0, abs=1e-3)
+    assert float(rows["each", "T2w"]["relative_volume_error"]) == pytest.approx(-0.1, abs=5e-3)
+    grown = area_mm2(person, 0.3) / area_mm2(person) - 1
+    assert float(rows["mixed", "T1w"]["relative_volume_error"]) == pytest.approx(grown, rel=1e-3)
+    assert rows["mixed", "T2w"]["mask_file"] == rows["each", "T2w"]["mask_file"]
+
+
+def test_what_a_cut_leaves() -> None:
+    soft = np.array([0.2, 0.5, 0.7], dtype=np.float32)
+    found = masks.cut_at(masks.Found(masks.USED, array=soft), 0.5)
+    assert found.status == masks.USED and found.array is not None and found.array.tolist() == [0, 1, 1]
+    assert masks.cut_at(masks.Found(masks.USED, array=soft), 0.9).status == masks.EMPTY
+    missing = masks.Found(masks.MISSING, "none")
+    assert masks.cut_at(missing, 0.5) == missing
+
+
 class TestBadInput:
     """Each ends in one line that names the file and the remedy."""
 
@@ -213,6 +274,19 @@ class TestBadInput:
         )
         assert code == 65 and "method mine: has no usable mask of any labelled image" in said
 
+    def test_a_contrast_that_no_model_is_for(
+        self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        labels = write_masks(tmp_path / "labels", EVEN)
+        model = checkpoint(tmp_path / "m.pt")
+        with stand_in() as asked:
+            code, said = self.ended(
+                capsys, study / "bids", f"a={model}", f"each=T1w:{model}", "--labels", labels, "-o",
+                tmp_path / "page",
+            )  # fmt: skip
+        assert code == 64 and asked == []
+        assert "method each: names no path for T2w, of which there are labels; add T2w:PATH" in said
+
     def test_some_masks_on_another_grid(
         self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -236,6 +310,8 @@ class TestBadInput:
             ([".", "a b=."], "is not NAME=PATH"),
             ([".", "a=nowhere"], "check the path of a"),
             ([".", "a=.", "a=."], "names two methods"),
+            ([".", "a@2=."], "is no value to cut at"),
+            ([".", "a=T1w:.,T2w:nowhere"], "check the path of a, T2w"),
             (["."], "required: NAME=PATH"),
         ],
     )

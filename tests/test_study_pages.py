@@ -20,7 +20,6 @@ from softseg_bids.study.doors import compare, drift, evaluate
 from softseg_bids.study.ours import read_ours
 from softseg_bids.study.pairs import conformed
 from softseg_bids.study.place import place_of_table
-from softseg_bids.study.running import is_model, model_named
 
 NAN = float("nan")
 LINE = Centreline(np.arange(20), np.tile([10.0, 10.0, 0.0], (20, 1)), np.tile([0.0, 0.0, 1.0], (20, 1)))
@@ -126,15 +125,6 @@ class TestResultsThatDoNotFit:
         assert conformed(image, study / "bids", tmp_path) == study / "bids" / image.source
         with pytest.raises(DataError, match="does not exist"):
             conformed(image, tmp_path / "gone", tmp_path)
-
-
-def test_what_is_a_model(tmp_path: Path) -> None:
-    model = checkpoint(tmp_path / "model.pt")
-    assert is_model(model) and not is_model(tmp_path)
-    for name in ("plans.json", "dataset.json"):
-        (tmp_path / name).write_text("{}")
-    assert is_model(tmp_path) and model_named(str(tmp_path)) == tmp_path
-    assert model_named("packaged") is None
 
 
 @pytest.mark.parametrize("program", [compare, drift, evaluate])

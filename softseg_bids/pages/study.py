@@ -124,8 +124,8 @@ class DriftPage:
 
     @property
     def passed(self) -> bool:
-        """Whether every contrast passed."""
-        return all(row["verdict"] == "pass" for row in self.verdicts)
+        """Whether no contrast failed."""
+        return all(row["verdict"] != "fail" for row in self.verdicts)
 
 
 class Glance(NamedTuple):

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from softseg_bids.app.cli import answered, prepare
 from softseg_bids.app.identity import version
-from softseg_bids.app.options import Parser, count, device, positive
+from softseg_bids.app.options import Parser, count, device, existing, existing_folder, positive
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.study.arguments import existing_folder, existing_place, method
-from softseg_bids.study.running import model_named
+from softseg_bids.study.arguments import method, model_or_results
 
 PAIRS, SEED = 20, 1
 # 1.4 % of a C2-C3 area, a seventh of what healthy adults differ by.
@@ -29,7 +28,7 @@ def compare_parser() -> Parser:
     result.add_argument("out", type=existing_folder, metavar="OUT", help="results of softseg")
     result.add_argument(
         "other",
-        type=existing_place,
+        type=existing,
         metavar="OTHER",
         help="folder of masks and/or CSV tables of sct_process_segmentation, or one such table",
     )
@@ -67,9 +66,9 @@ def drift_parser() -> Parser:
     for name in ("old", "new"):
         result.add_argument(
             name,
-            type=model_named,
+            type=model_or_results,
             metavar=name.upper(),
-            help="a checkpoint, 'packaged', or a folder of softseg's results on DATA by that model",
+            help="a model (whatever --model takes), 'packaged', or a folder of softseg's results on DATA",
         )
     result.add_argument("data", type=existing_folder, metavar="DATA", help="the frozen BIDS dataset")
     _add_output(result, "softseg-drift")
@@ -100,7 +99,9 @@ def evaluate_parser() -> Parser:
         type=method,
         nargs="+",
         metavar="NAME=PATH",
-        help="a method: its name, and a folder of masks, a checkpoint that is run over DATA, or 'packaged'",
+        help="a method: its name, and a folder of masks, a model that is run over DATA (whatever --model "
+        "takes), or 'packaged'; NAME@0.5=PATH cuts its masks at 0.5, NAME=T1w:PATH,T2w:PATH has one a "
+        "contrast",
     )
     result.add_argument(
         "--labels", type=existing_folder, metavar="DIR", help="folder of the labels (DATA/derivatives/labels)"
@@ -144,7 +145,7 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
     """``softseg-evaluate DATA NAME=PATH ...``; an exit code."""
 
     def call(chosen: Namespace) -> int:
-        names = [name for name, _ in chosen.methods]
+        names = [asked.name for asked in chosen.methods]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise Stop(Exit.USAGE, f"{', '.join(twice)}: names two methods; give each a name of its own")
         from softseg_bids.study import evaluate as room

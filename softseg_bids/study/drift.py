@@ -18,12 +18,13 @@ from softseg_bids.app.results import session_tables
 from softseg_bids.bids.derivatives import write_json
 from softseg_bids.stats.agreement import LEAST_PAIRS
 from softseg_bids.study.agreements import agreements
+from softseg_bids.study.arguments import PACKAGED
 from softseg_bids.study.drift_page import write_page
 from softseg_bids.study.place import leading_region, region_rank
-from softseg_bids.study.running import PACKAGED, Side, has_results, model_facts, run_model
+from softseg_bids.study.running import Side, has_results, model_facts, run_model
 from softseg_bids.study.tables import write
 
-PASS, FAIL = "pass", "fail"
+PASS, FAIL, NOT_JUDGED = "pass", "fail", "not_judged"
 KEY = [*WHO, "contrast", "region", "source_image"]
 OLD, NEW = "old_area_mm2", "new_area_mm2"
 
@@ -44,28 +45,37 @@ def run(chosen: Namespace) -> Exit:
     Raises
     ------
     Stop
-        65 if the two have no area in common, 64 for a region that nobody measured.
+        65 if the two have no area in common, 64 for a region that the old model measured nowhere, 18 for a
+        folder of results without any of the chosen participants and contrasts.
     """
+    for given in (chosen.old, chosen.new):
+        if given is not None and has_results(given):
+            chosen_areas(given, chosen)  # to refuse before anything is run
     codes: list[Exit] = []
     sides = [_side(chosen, name, codes) for name in ("old", "new")]
-    areas = joined(*(read_long(session_tables(side.out)) for side in sides))
-    region = chosen.region or leading_region(areas["region"]) if len(areas) else chosen.region
-    if not areas[["old_area_mm2", "new_area_mm2"]].notna().all(axis=1).any():
+    areas = joined(*(chosen_areas(side.out, chosen) for side in sides))
+    if not areas["in_statistics"].any():
         raise Stop(
             Exit.ALL_UNREADABLE,
             f"{chosen.data}: no area was measured by both models; look at the pages in {sides[0].out} and "
             f"{sides[1].out}",
         )
-    if region not in set(areas["region"]):
-        there = ", ".join(sorted(set(areas["region"]), key=region_rank))
-        raise Stop(Exit.USAGE, f"--region {region}: was not measured; there are {there}")
+    # A region that the new model alone measured would judge nothing.
+    there = sorted(set(areas.loc[areas[OLD].notna(), "region"]), key=region_rank)
+    region = chosen.region or leading_region(there)
+    if region not in there:
+        raise Stop(
+            Exit.USAGE,
+            f"--region {region}: was not measured by the old model; there are {', '.join(there)}",
+        )
     rows = statistics(areas)
+    areas["lost"] = lost_rows(areas, region)
     verdicts = judged(areas, rows, region, chosen.tolerance)
     frame = areas.assign(difference_mm2=areas[NEW] - areas[OLD])
     write(chosen.output / "drift_areas.tsv", Rows(frame))
     write(chosen.output / "drift.tsv", rows)
     write(chosen.output / "drift_verdict.tsv", verdicts)
-    passed = all(row["verdict"] == PASS for row in verdicts)
+    passed = all(row["verdict"] != FAIL for row in verdicts)
     write_json(
         chosen.output / "drift_summary.json",
         {
@@ -76,16 +86,49 @@ def run(chosen: Namespace) -> Exit:
     )  # fmt: skip
     page = write_page(chosen, sides, frame, rows, verdicts, region)
     for row in verdicts:
-        sys.stderr.write(f"softseg-drift: {row['contrast']}, {region}: {row['verdict']}; {row['reason']}\n")
+        sys.stderr.write(f"softseg-drift: {row['contrast']}, {region}: {_in_words(row)}\n")
     sys.stderr.write(f"softseg-drift: {'passed' if passed else 'FAILED'}; see {page}\n")
     return Exit.DONE if passed and not any(codes) else Exit.SOME_FAILED
+
+
+def chosen_areas(out: Path, chosen: Namespace) -> pd.DataFrame:
+    """The areas of results, of the chosen participants and contrasts alone.
+
+    A folder of results may hold others, and so may that of an earlier call.
+
+    Parameters
+    ----------
+    out : Path
+    chosen : Namespace
+        ``participants contrasts``, matched as the app does; empty is all.
+
+    Raises
+    ------
+    Stop
+        18 if it holds none of those.
+    """
+    frame = read_long(session_tables(out))
+    kept = pd.Series(True, index=frame.index)
+    if chosen.participants:
+        labels = [f"sub-{label.removeprefix('sub-')}" for label in chosen.participants]
+        kept &= frame["participant_id"].isin(labels)
+    if chosen.contrasts:
+        kept &= frame["contrast"].str.casefold().isin([key.casefold() for key in chosen.contrasts])
+    if len(frame) and not kept.any():
+        raise Stop(
+            Exit.NOTHING_SELECTED,
+            f"{out}: holds no results of {' '.join([*chosen.participants, *chosen.contrasts])}; there "
+            f"are {', '.join(sorted(set(frame['participant_id'])))} and "
+            f"{', '.join(sorted(set(frame['contrast'].dropna())))}",
+        )
+    return frame[kept]
 
 
 def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """One row an image and region that either model measured: its two areas, NaN where one did not.
 
-    Of several images of a contrast the one that covers most, by the old model; of several sessions of a
-    person the first.
+    ``in_statistics`` is one image a person, contrast and region, of those that both measured: of several
+    images of a contrast the one that covers most, by the old model; of several sessions the first.
     """
     sides = []
     for frame, name in ((old, OLD), (new, NEW)):
@@ -95,14 +138,31 @@ def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     both = sides[0].merge(sides[1], on=KEY, how="outer", sort=False)
     best = [best_images(frame).set_index(["source_image", "region"]).index for frame in (old, new)]
     pairs = pd.MultiIndex.from_frame(both[["source_image", "region"]])
+    both["one_sided"] = both[[OLD, NEW]].isna().any(axis=1)
     both["rank"] = np.where(pairs.isin(best[0]), 0, np.where(pairs.isin(best[1]), 1, 2))
-    both = both.sort_values(["session_id", "rank", "source_image"], kind="stable")
+    both = both.sort_values(["one_sided", "session_id", "rank", "source_image"], kind="stable")
     first = ~both.duplicated(["participant_id", "contrast", "region"])
-    both["in_statistics"] = first & both[[OLD, NEW]].notna().all(axis=1)
-    both["counts"] = first
-    both = both.sort_values(["participant_id", "session_id", "contrast"], kind="stable")
+    both["in_statistics"] = first & ~both["one_sided"]
+    both = both.sort_values(["participant_id", "session_id", "contrast", "source_image"], kind="stable")
     both = both.sort_values("region", key=lambda names: names.map(region_rank), kind="stable")
-    return both.drop(columns=["rank"]).reset_index(drop=True)
+    return both.drop(columns=["rank", "one_sided"]).reset_index(drop=True)
+
+
+def lost_rows(areas: pd.DataFrame, region: str) -> pd.Series:
+    """Which areas count as lost, a boolean a row.
+
+    Those over the judged region that only the old model has, and all areas of images of which the new
+    model has none: a contrast that does not show the region must not disappear unseen, either.
+
+    Parameters
+    ----------
+    areas : DataFrame
+        From :func:`joined`.
+    region : str
+    """
+    old_only = areas[OLD].notna() & areas[NEW].isna()
+    gone = ~areas[NEW].notna().groupby(areas["source_image"]).transform("any")
+    return old_only & ((areas["region"] == region) | gone)
 
 
 def statistics(areas: pd.DataFrame) -> list[dict[str, Any]]:
@@ -113,12 +173,15 @@ def statistics(areas: pd.DataFrame) -> list[dict[str, Any]]:
 def judged(
     areas: pd.DataFrame, rows: Sequence[Mapping[str, Any]], region: str, tolerance_mm2: float
 ) -> list[dict[str, Any]]:
-    """Whether each contrast passes: the bias within the tolerance, and no area lost.
+    """Whether each contrast passes: the bias within the tolerance, and no image lost.
+
+    Every image counts for losses, one a person for the bias. A contrast of which the old model measured
+    nothing over the region, and nothing is lost, is told and not judged.
 
     Parameters
     ----------
     areas : DataFrame
-        From :func:`joined`.
+        From :func:`joined`, with ``lost`` of :func:`lost_rows`.
     rows : sequence of mapping
         From :func:`statistics`.
     region : str
@@ -126,29 +189,43 @@ def judged(
     """
     found = {(row["contrast"], row["statistic"]): row for row in rows if row["region"] == region}
     verdicts = []
-    for contrast, part in areas[(areas["region"] == region) & areas["counts"]].groupby("contrast", sort=True):
+    for contrast, every in areas.groupby("contrast", sort=True):
+        part = every[every["region"] == region]
         there = part[[OLD, NEW]].notna()
-        lost, gained = (int((there[one] & ~there[other]).sum()) for one, other in ((OLD, NEW), (NEW, OLD)))
-        both = part[there.all(axis=1)]
-        n = len(both)
-        bias = float((both[NEW] - both[OLD]).mean()) if n else float("nan")
+        lost = int(every.loc[every["lost"], "source_image"].nunique())
+        gained = int((there[NEW] & ~there[OLD]).sum())
+        pairs = part[part["in_statistics"]]
+        n = len(pairs)
+        bias = float((pairs[NEW] - pairs[OLD]).mean()) if n else float("nan")
         interval = found.get((contrast, "bias"), {})
         low, high = (float(interval.get(name, float("nan"))) for name in ("ci_low", "ci_high"))
-        passed = n > 0 and abs(bias) <= tolerance_mm2 and not lost
-        said = [f"bias {bias:+.2f} mm² of {n} people" if n else "nobody was measured by both"]
-        said += [f"{lost} measured by the old model only"] if lost else []
-        said += [f"{gained} by the new model only"] if gained else []
-        said += ["too few people for an interval"] if 0 < n < LEAST_PAIRS else []
+        if not n and not lost:
+            verdict = NOT_JUDGED
+        else:
+            verdict = PASS if n and abs(bias) <= tolerance_mm2 and not lost else FAIL
+        reasons = [f"bias {bias:+.2f} mm² of {n} people" if n else f"no {region} was measured by both"]
+        reasons += [f"{_images(lost)} measured by the old model only"] if lost else []
+        reasons += [f"{_images(gained)} by the new model only"] if gained else []
+        reasons += ["too few people for an interval"] if 0 < n < LEAST_PAIRS else []
         verdicts.append(
             {
-                "region": region, "contrast": contrast, "n_people": n, "bias_mm2": bias, "ci_low": low,
-                "ci_high": high, "scaling": found.get((contrast, "scaling"), {}).get("estimate"),
-                "tolerance_mm2": tolerance_mm2, "verdict": PASS if passed else FAIL,
+                "region": region, "contrast": contrast, "n_people": n, "n_lost": lost, "bias_mm2": bias,
+                "ci_low": low, "ci_high": high,
+                "scaling": found.get((contrast, "scaling"), {}).get("estimate"),
+                "tolerance_mm2": tolerance_mm2, "verdict": verdict,
                 "interval_within": bool(max(abs(low), abs(high)) <= tolerance_mm2),
-                "reason": ", ".join(said),
+                "reason": ", ".join(reasons),
             }
         )  # fmt: skip
     return verdicts
+
+
+def _in_words(row: Mapping[str, Any]) -> str:
+    return f"{row['verdict'].replace('_', ' ')}; {row['reason']}"
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'' if count == 1 else 's'}"
 
 
 def _side(chosen: Namespace, name: str, codes: list[Exit]) -> Side:

@@ -37,7 +37,8 @@ def write_page(
                 "dashed: limits of agreement. In brackets the number of people.",
             )
         )
-    lost = areas[areas["counts"] & (areas["region"] == region) & ~areas["in_statistics"]]
+    one_sided = areas[["old_area_mm2", "new_area_mm2"]].isna().any(axis=1) & (areas["region"] == region)
+    listed = areas[one_sided | areas["lost"]].drop_duplicates("source_image")
     page = DriftPage(
         dataset=str(chosen.data),
         old={"model": sides[0].name, **sides[0].facts},
@@ -48,7 +49,7 @@ def write_page(
         estimates=agreement_table([{"kind": "", **row} for row in rows]),
         one_sided=[
             (str(row["source_image"]), "new" if pd.isna(row["new_area_mm2"]) else "old")
-            for row in lost.to_dict("records")
+            for row in listed.to_dict("records")
         ],
         figures=plots,
     )

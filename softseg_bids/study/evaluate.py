@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +12,7 @@ import pandas as pd
 from softseg_bids.app import looking
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.bids.dataset import Dataset
-from softseg_bids.bids.derivatives import sidecar
 from softseg_bids.bids.masks import masks_of
-from softseg_bids.bids.sidecars import read_json
 from softseg_bids.study import masks
 from softseg_bids.study.evaluate_page import write_page
 from softseg_bids.study.evaluate_statistics import (
@@ -26,7 +23,8 @@ from softseg_bids.study.evaluate_statistics import (
     variability,
 )
 from softseg_bids.study.judge import Judged, Method, judge_session, known_of
-from softseg_bids.study.running import has_results, is_model, run_model, settings_for
+from softseg_bids.study.methods import check_contrasts, found_methods
+from softseg_bids.study.running import settings_for
 from softseg_bids.study.tables import COLUMNS, write
 
 DWI = "DWI"
@@ -49,7 +47,8 @@ def run(chosen: Namespace) -> Exit:
     Raises
     ------
     Stop
-        64 without a folder of labels, 66 if no image has a label, 65 if no method has a mask of any.
+        64 without a folder of labels or for a contrast that a method has no path for, 66 if no image has a
+        label, 65 if no method has a mask of any.
     """
     labels = chosen.labels or chosen.data / LABELS
     if not labels.is_dir():
@@ -64,7 +63,8 @@ def run(chosen: Namespace) -> Exit:
             f"name, for example {known[0].names[0]}_label-SC_seg.nii.gz",
         )
     codes: list[Exit] = []
-    methods = [_method(name, path, dataset, chosen, codes) for name, path in chosen.methods]
+    check_contrasts(chosen.methods, [scan for scan in dataset.scans if scan.key in candidates])
+    methods = found_methods(chosen, dataset, codes)
     found = Judged([], [], [], {})
     for participant, session in dataset.sessions:
         judge_session(dataset.scans_of(participant, session), candidates, methods, found)
@@ -132,31 +132,3 @@ def contrasts_of(best: pd.DataFrame, asked: Sequence[str]) -> list[str]:
     """
     there = [str(name) for name in best["contrast"].unique() if name != DWI]
     return [name for name in asked if name in there] if asked else there
-
-
-def uncorrected(found: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
-    """The network's own masks among results of the app: what people corrected may be the labels themselves.
-
-    Where a correction was merged, the mask of the network before it; nothing where it had found no cord.
-    """
-    return {key: [own for path in paths if (own := _of_network(path))] for key, paths in found.items()}
-
-
-def _of_network(path: Path) -> Path | None:
-    said = sidecar(path)
-    if not said.is_file() or read_json(said).get("MaskSource") != "corrected":
-        return path
-    before = path.with_name(re.sub(r"(desc-[a-zA-Z0-9]+)_[a-z]+\.nii", r"\1Model_probseg.nii", path.name))
-    return before if before.is_file() else None
-
-
-def _method(name: str, path: Path | None, dataset: Dataset, chosen: Namespace, codes: list[Exit]) -> Method:
-    """A method's masks: of a folder as they are, of a model after running it."""
-    known = [known_of(scan) for scan in dataset.scans]
-    if path is not None and not is_model(path):
-        own = has_results(path)
-        found = masks_of(path, known)
-        return Method(name, uncorrected(found) if own else found, silent=own)
-    out = chosen.output / "methods" / name
-    codes.append(run_model(path, chosen.data, out, chosen))
-    return Method(name, masks_of(out, known), silent=True)

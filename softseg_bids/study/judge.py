@@ -42,13 +42,16 @@ class Method(NamedTuple):
     name : str
     masks : mapping of str to list of Path
         Candidates by image key, best first.
-    silent : bool
-        Whether no mask means that it looked and found no cord (a model that was run here).
+    silent : frozenset of str
+        Images of which no mask means that it looked and found no cord (a model that was run).
+    cut : float or None
+        From which value in (0, 1) a voxel counts as cord; None leaves masks soft.
     """
 
     name: str
     masks: Mapping[str, list[Path]]
-    silent: bool
+    silent: frozenset[str]
+    cut: float | None = None
 
 
 class Judged(NamedTuple):
@@ -112,8 +115,10 @@ def _judge_image(scan: Scan, label: Volume, place: Place, methods: Sequence[Meth
     about = _about(reference, place.grid.spacing_mm) & shown
     for method in methods:
         mask = masks.find_mask(method.masks.get(scan.key, []), label.grid)
-        if mask.status == masks.MISSING and method.silent:
+        if mask.status == masks.MISSING and scan.key in method.silent:
             mask = Found(masks.EMPTY, "no cord was found", None, np.zeros_like(reference))
+        if method.cut is not None:
+            mask = masks.cut_at(mask, method.cut)
         row: dict[str, Any] = {
             "method": method.name, **_named(scan), "status": mask.status, "reason": mask.reason,
             "mask_file": str(mask.path) if mask.path else None, "n_slices": int(shown.sum()),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from softseg_bids.app.session_steps import canonical_grid
 from softseg_bids.app.steps import same_place
+from softseg_bids.core.scores import binarise
 from softseg_bids.image.grid import Array, Grid
 from softseg_bids.image.volume import DataError, read_grid, read_mask
 from softseg_bids.study.place import canonical_array
@@ -57,6 +58,16 @@ def find_mask(candidates: Sequence[Path], grid: Grid) -> Found:
             continue
         return Found(USED, "", path, array) if array.any() else Found(EMPTY, "the mask is empty", path, array)
     return refused[0] if refused else Found(MISSING, "there is no mask of this image")
+
+
+def cut_at(found: Found, cut: float) -> Found:
+    """A mask made binary: 1 from a value in (0, 1) on, else 0; empty if nothing reaches it."""
+    if found.status != USED or found.array is None:
+        return found
+    hard = binarise(found.array, cut)
+    if hard.any():
+        return found._replace(array=hard)
+    return Found(EMPTY, f"no voxel of the mask reaches {cut:g}", found.path, hard)
 
 
 def same_box(one: Grid, other: Grid) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -14,10 +13,6 @@ from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.results import session_tables
 from softseg_bids.app.settings import Settings
 from softseg_bids.bids.sidecars import read_json
-
-PACKAGED = "packaged"
-# What makes of a folder a model (a result of nnU-Net), not a folder of masks.
-MODEL_MARKS = ("plans.json", "dataset.json")
 
 
 class Side(NamedTuple):
@@ -36,11 +31,6 @@ class Side(NamedTuple):
     name: str
     out: Path
     facts: dict[str, str]
-
-
-def is_model(path: Path) -> bool:
-    """Whether a path is a checkpoint: a file, or a folder that nnU-Net trained."""
-    return path.is_file() or all((path / name).is_file() for name in MODEL_MARKS)
 
 
 def has_results(path: Path) -> bool:
@@ -97,19 +87,6 @@ def arguments_for(data: Path, out: Path, chosen: Namespace) -> list[str]:
 def settings_for(data: Path, out: Path, chosen: Namespace) -> Settings:
     """The app's settings for a dataset, from options of the same names."""
     return settings_of(arguments_for(data, out, chosen))
-
-
-def model_named(text: str) -> Path | None:
-    """An argument that is a checkpoint, a folder of results, or the word ``packaged`` (None)."""
-    if text == PACKAGED:
-        return None
-    path = Path(text).absolute()
-    if not (is_model(path) or has_results(path)):
-        raise argparse.ArgumentTypeError(
-            f"{text}: is neither a checkpoint nor a folder of softseg's results; check the path, or say "
-            f"{PACKAGED!r} for the packaged model"
-        )
-    return path
 
 
 def model_facts(out: Path) -> dict[str, str]:

@@ -30,15 +30,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
                     "difference_mm2"),
     "drift_areas": (
         "participant_id", "session_id", "contrast", "source_image", "region", "old_area_mm2", "new_area_mm2",
-        "difference_mm2", "in_statistics",
+        "difference_mm2", "in_statistics", "lost",
     ),
     "drift": (
         "region", "contrast", "statistic", "estimate", "ci_low", "ci_high", "se", "df", "p", "n_people",
         "units", "method", "notes",
     ),
     "drift_verdict": (
-        "region", "contrast", "n_people", "bias_mm2", "ci_low", "ci_high", "scaling", "tolerance_mm2",
-        "verdict", "interval_within", "reason",
+        "region", "contrast", "n_people", "n_lost", "bias_mm2", "ci_low", "ci_high", "scaling",
+        "tolerance_mm2", "verdict", "interval_within", "reason",
     ),
     "evaluate_scores": (
         "method", "participant_id", "session_id", "contrast", "source_image", "status", "dice", "soft_dice",
@@ -90,12 +90,19 @@ DESCRIBED: dict[str, dict[str, Any]] = GROUP | {
     "b": column("Who drew the mask on the right"),
     "old_area_mm2": column("area_mm2 by the old model", _MM2),
     "new_area_mm2": column("area_mm2 by the new model", _MM2),
+    "lost": column("Whether the area is lost: only the old model measured it, over the judged region or in "
+                   "an image of which the new model measured nothing"),
+    "n_lost": column("Images of which an area was lost"),
     "bias_mm2": column("Mean of the differences", _MM2),
     "scaling": column("Geometric mean of new over old area"),
     "tolerance_mm2": column("Largest bias that passes", _MM2),
     "verdict": {
         "Description": "Whether the contrast passed",
-        "Levels": {"pass": "bias within the tolerance", "fail": "bias beyond it, or an area was lost"},
+        "Levels": {
+            "pass": "bias within the tolerance",
+            "fail": "bias beyond it, or an image was lost",
+            "not_judged": "the old model measured nothing that the new one could change",
+        },
     },
     "interval_within": column("Whether the whole 95 % interval of the bias lies within the tolerance"),
     "method": column("Method that is judged, or by which an estimate was found"),
