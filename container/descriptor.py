@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softseg_bids.app.identity import version
-from softseg_bids.app.options import LEVELS, count, existing, existing_file, parser
+from softseg_bids.app.options import LEVELS, count, existing, existing_file, parser, positive
 from softseg_bids.app.outcome import Exit
 
 PATH = Path(__file__).parents[1] / "boutiques" / "softseg.json"
@@ -85,7 +85,8 @@ def described(action: argparse.Action) -> dict[str, Any]:
     if action.nargs in ("+", "*"):
         entry["list"] = True
     if entry["type"] == "Number":
-        entry |= {"integer": True, "minimum": 1}
+        is_count = action.type is count
+        entry |= {"integer": is_count, "minimum": int(is_count), "exclusive-minimum": not is_count}
     if choices := action.choices or CHOICES.get(action.dest):
         entry["value-choices"] = list(choices)
     return entry
@@ -95,7 +96,7 @@ def kind(action: argparse.Action) -> str:
     """The Boutiques type of an argument."""
     if action.nargs == 0:
         return "Flag"
-    if action.type is count:
+    if action.type in (count, positive):
         return "Number"
     return "File" if action.type in (existing, existing_file) or action.dest in FOLDERS else "String"
 

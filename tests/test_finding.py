@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from conftest import centred_grid, cylinder, disc_labels
 from test_labelling import seen_of, spine
 
 from softseg_bids.app.alignment import Traced, align
-from softseg_bids.app.finding import DISAGREE, UNSURE, decide
+from softseg_bids.app.finding import DISAGREE, UNSURE, decide, main_source, source_of
 from softseg_bids.app.landmarks import Track, axis_of
-from softseg_bids.app.level_images import disc_image
+from softseg_bids.app.level_images import disc_image, label_facts
+from softseg_bids.app.rows import unsure_regions
 from softseg_bids.app.sights import Sight, load_sight, save_sight
 from softseg_bids.core.cord import trace
 from softseg_bids.core.evidence import Evidence
@@ -48,29 +50,129 @@ def test_found_labels_serve_the_session_with_their_confidence() -> None:
     assert long.levels_source == "found" and slab.levels_source == "shared"
     assert slab.discs == long.discs and {3, 4, 5, 6} <= set(long.discs)
     assert long.disc_points_mm[3] == pytest.approx([0, 8.0, TOP_MM - TRUE[3]], abs=1.0)
-    assert all(0.7 <= value <= 1 for value in long.confidences.values())
-    assert set(long.confidences) == set(long.discs)
+    assert all(0.7 <= long.confidences[value] <= 1 for value in long.discs)
+    assert set(long.confidences) >= set(long.discs)
 
 
 def test_given_labels_win_and_a_disagreement_is_flagged() -> None:
     near = {3: (0.5, 8.5, TOP_MM - TRUE[3]), 4: (0.5, 8.5, TOP_MM - TRUE[4])}
     _, found = align({"long": image(LONG, sight(), near)})
-    assert found["long"].levels_source == "given" and set(found["long"].discs) == {3, 4}
-    assert not found["long"].confidences and DISAGREE not in found["long"].flags
-    assert found["long"].disc_points_mm[3] == pytest.approx(near[3], abs=1.0)
+    long = found["long"]
+    assert long.label_sources == {n: "given" if n in near else "found" for n in long.discs}
+    assert {3, 4, 5, 6, 7} <= set(long.discs) and DISAGREE not in long.flags
+    assert long.disc_points_mm[3] == pytest.approx(near[3], abs=0.51)
     # One level too low.
     shifted = {3: (0.5, 8.5, TOP_MM - TRUE[4]), 4: (0.5, 8.5, TOP_MM - TRUE[5])}
     _, found = align({"long": image(LONG, sight(), shifted), "slab": image(SLAB)})
     assert set(found["long"].discs) == {3, 4} and DISAGREE in found["long"].flags
+    assert set(found["long"].label_sources.values()) == {"given"}
     assert any("C2-C3 lies" in note and "below the one found" in note for note in found["long"].notes)
     assert DISAGREE in found["slab"].flags and found["slab"].levels_source == "shared"
 
 
+def test_the_junction_is_found_beside_given_discs() -> None:
+    discs = {n: (0.5, 8.5, TOP_MM - TRUE[n]) for n in (3, 4, 5, 6, 7, 8)}
+    at, seen = seen_of(TRUE, -55, 149)
+    high = Sight(np.column_stack([0 * at, 0 * at, TOP_MM - at]), seen)
+    _, found = align({"long": image(LONG, high, discs), "slab": image(SLAB)})
+    long, slab = found["long"], found["slab"]
+    assert long.levels_source == "given" and long.label_sources[50] == "found"
+    assert long.discs[50] == pytest.approx(long.discs[3] + TRUE[50] - TRUE[3], abs=1.0)
+    assert slab.discs == long.discs and set(slab.label_sources.values()) == {"shared"}
+
+
+@pytest.mark.parametrize("given", [{50: -26.5}, {3: TRUE[3] + 1.0}])
+def test_one_given_label_leaves_the_found_ones_in_place(given: dict[int, float]) -> None:
+    points = {value: (0.5, 8.5 if value == 3 else 0.5, TOP_MM - at) for value, at in given.items()}
+    grid = centred_grid((30, 40, 200))
+    line = trace(cylinder(grid, over=3), grid.spacing_mm)
+    assert line is not None
+    labels = Volume(disc_labels(grid, points).astype(np.float32), grid)
+    _, found = align({"long": Traced(grid, grid, line, labels, sight())})
+    long = found["long"]
+    assert {3, 4, 5, 6} <= set(long.discs) and long.levels_source == "found"
+    assert [value for value, source in long.label_sources.items() if source == "given"] == list(given)
+    assert long.flags == []
+
+
+def test_where_given_and_found_disagree_only_the_given_count() -> None:
+    certain = {n: Found(TRUE[n], 8.0, 0.95) for n in range(2, 9)}
+    agree = decide({3: TRUE[3] + 4.9}, {}, certain, sight(), (0, 150))
+    assert set(agree.positions_mm) == set(certain) and not agree.flags
+    assert agree.positions_mm[3] == TRUE[3] + 4.9
+    apart = decide({3: TRUE[3] + 5.1}, {}, certain, sight(), (0, 150))
+    assert apart.positions_mm == {3: TRUE[3] + 5.1} and apart.flags == [DISAGREE]
+    assert set(apart.confidences) == set(certain)
+    # No label in common, but two discs in one place.
+    del certain[3]
+    shifted = decide({3: TRUE[4] - 2.0}, {}, certain, sight(), (0, 150))
+    assert set(shifted.positions_mm) == {3} and shifted.flags == [DISAGREE]
+    assert any("C3-C4 found lies 2 mm below the given C2-C3" in note for note in shifted.notes)
+
+
+def test_labels_of_the_session_complete_those_of_an_image() -> None:
+    session = {3: 36.0, 4: 53.0}
+    both = decide({50: -26.0}, session, {}, None, (0, 150))
+    assert both.positions_mm == {50: -26.0, **session}
+    assert both.sources == {50: "given", 3: "shared", 4: "shared"} and not both.flags
+    against = decide({3: 53.0, 4: 70.0}, session, {}, None, (0, 150))
+    assert against.positions_mm == {3: 53.0, 4: 70.0} and against.flags == [DISAGREE]
+    assert "the given C2-C3 lies 17 mm below the one of the session" in against.notes
+
+
 def test_discs_nobody_can_number_give_no_levels_and_a_flag() -> None:
     doubtful = {n: Found(20.0 * n, 8.0, 0.4) for n in range(8, 14)}
-    decision = decide({}, {}, doubtful, sight())
-    assert decision.source == "none" and not decision.positions_mm and decision.flags == [UNSURE]
-    assert decide({}, {}, {}, None) == ({}, {}, {}, "none", [], [])
+    decision = decide({}, {}, doubtful, sight(), (100, 300))
+    assert not decision.positions_mm and decision.flags == [UNSURE]
+    assert decision.confidences == dict.fromkeys(range(8, 14), 0.4)
+    assert decide({}, {}, {}, None, (0, 100)) == ({}, {}, {}, {}, {}, [], [])
+
+
+def unsure_at_the_top(**more: float) -> dict[int, Found]:
+    """C2-C3 and C3-C4 doubtful, C5-C6 and below sure."""
+    sureness = {3: 0.6, 4: 0.65, 6: 0.9, 7: 0.9, 8: 0.9, 9: 0.3}
+    return {n: Found(TRUE[n], 8.0, value, **more) for n, value in sureness.items()}
+
+
+def test_upper_labels_that_are_unsure_are_flagged_though_lower_ones_are_sure() -> None:
+    decision = decide({}, {}, unsure_at_the_top(), sight(), (0, 150))
+    assert set(decision.positions_mm) == {6, 7, 8} and decision.flags == [UNSURE]
+    assert decision.notes == ["seen, but not surely enough to be shown: C2-C3, C3-C4"]
+    assert decision.confidences[3] == 0.6 and set(decision.doubtful_mm) == {3, 4, 9}
+    # An image that ends below them misses nothing; nor does one in which they hardly can be.
+    assert decide({}, {}, unsure_at_the_top(), sight(), (TRUE[5], 150)).flags == []
+    assert decide({}, {}, unsure_at_the_top(in_view=0.3), sight(), (0, 150)).flags == []
+    # Labels somebody gave are not missed.
+    whole = decide({3: TRUE[3], 4: TRUE[4]}, {}, unsure_at_the_top(), sight(), (0, 150))
+    assert whole.flags == [] and set(whole.doubtful_mm) == {9}
+
+
+def test_regions_of_unsure_labels_are_named_and_no_others() -> None:
+    _, found = align({"long": image(LONG, sight())})
+    doubtful = {3: TRUE[3], 4: TRUE[4], 7: TRUE[7]}
+    alignment = replace(found["long"], discs={5: TRUE[5], 6: TRUE[6]}, doubtful=doubtful)
+    names = unsure_regions(alignment, (0.0, 95.0), (50.0,))
+    assert names == ["vert-C3", "vert-C4", "vert-C6", "vert-C2:C3", "disc-C2C3"]
+    assert unsure_regions(alignment, (TRUE[5] + 1, 105.0), (50.0,)) == ["vert-C6"]
+
+
+def test_a_region_is_as_found_as_its_least_given_label() -> None:
+    sources = {2: "found", 3: "given", 4: "given", 5: "shared"}
+    assert [source_of(labels, sources) for labels in ((3, 4), (2, 3, 4), (4, 5), (8,))] == [
+        "given", "found", "shared", "none",
+    ]  # fmt: skip
+    assert main_source(sources) == "given" and main_source({}) == "none"
+    assert main_source({50: "given", 3: "found", 4: "found"}) == "found"
+    assert main_source({50: "given"}) == "given"
+
+
+def test_what_a_sidecar_says_of_labels() -> None:
+    _, found = align({"long": image(LONG, sight())})
+    alignment = replace(found["long"], label_sources={3: "given"}, confidences={3: 0.91234, 4: 0.5})
+    assert label_facts(alignment) == {
+        "LabelSource": {"C2-C3": "given"}, "LabelConfidence": {"C2-C3": 0.912, "C3-C4": 0.5},
+    }  # fmt: skip
+    assert label_facts(replace(alignment, confidences={})) == {"LabelSource": {"C2-C3": "given"}}
 
 
 def test_a_session_in_which_nothing_was_looked_for_has_no_levels() -> None:

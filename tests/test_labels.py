@@ -24,6 +24,7 @@ def touch(root: Path, *relatives: str) -> None:
         "sct/sub-01_T2w_totalspineseg_discs.nii.gz",
         "sct/sub-01_T2w_step1_levels.nii.gz",
         "sct/sub-01_T2w_seg_labeled_discs.nii.gz",
+        "sct/sub-01_T2w_seg_labeled.nii.gz",
         "totalspineseg/step1_levels/sub-01_T2w.nii.gz",
     ],
 )
@@ -43,6 +44,22 @@ def test_disc_labels_best_first(tmp_path: Path) -> None:
     assert LabelFiles([tmp_path / "own"], ["01"]).discs("01", names) == tmp_path / manual
     both = LabelFiles([tmp_path / "given", tmp_path / "own"], ["01"])
     assert both.discs("01", names) == tmp_path / "given/sub-01_T2w_label-discs_dlabel.nii.gz"
+
+
+@pytest.mark.parametrize("ending", ["_label-PMJ_dlabel", "_labels-pmj-manual", "_pmj"])
+def test_the_junction_in_a_file_of_its_own(tmp_path: Path, ending: str) -> None:
+    discs, junction = "sub-01_T2w_label-discs_dlabel.nii.gz", f"sub-01_T2w{ending}.nii.gz"
+    touch(tmp_path, discs, junction, "sub-02_T2w_pmj.nii.gz")
+    files = LabelFiles([tmp_path], ["01", "02"])
+    assert files.landmarks("01", ["sub-01_T2w"]) == tmp_path / junction
+    assert files.discs("01", ["sub-01_T2w"]) == tmp_path / discs
+    assert files.landmarks("01", ["sub-01_T1w"]) is None
+
+
+def test_a_junction_by_hand_comes_before_a_programs(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-01_T2w_pmj.nii.gz", "sub-01_T2w_labels-pmj-manual.nii.gz")
+    found = LabelFiles([tmp_path], ["01"]).landmarks("01", ["sub-01_T2w"])
+    assert found == tmp_path / "sub-01_T2w_labels-pmj-manual.nii.gz"
 
 
 def test_what_is_no_disc_label(tmp_path: Path) -> None:

@@ -40,16 +40,26 @@ def test_regions_of_known_discs() -> None:
     assert [one.name for one in found] == [
         "vert-C2", "vert-C3", "vert-C4", "vert-C2:C3", "disc-C2C3", "pmj-50",
     ]  # fmt: skip
-    assert region("vert-C3", found) == Region("vert-C3", 30, 48)
-    assert region("vert-C2:C3", found) == Region("vert-C2:C3", 10, 48)
-    assert region("disc-C2C3", found) == Region("disc-C2C3", 25, 35)
-    assert region("pmj-50", found) == Region("pmj-50", 0, 20)
+    assert region("vert-C3", found) == Region("vert-C3", 30, 48, labels=(3, 4))
+    assert region("vert-C2:C3", found) == Region("vert-C2:C3", 10, 48, labels=(2, 3, 4))
+    assert region("disc-C2C3", found) == Region("disc-C2C3", 25, 35, labels=(3,))
+    assert region("pmj-50", found) == Region("pmj-50", 0, 20, labels=(50,))
+
+
+def test_distances_from_the_junction_name_their_regions() -> None:
+    found = regions({50: -40.0}, (-10.0, 30.0), (50.0, 64.0, 32.5, 90.0))
+    assert found == [
+        Region("pmj-50", 0, 20, labels=(50,)),
+        Region("pmj-64", 14, 34, labels=(50,)),
+        Region("pmj-32.5", -17.5, 2.5, labels=(50,)),
+    ]
 
 
 def test_missing_disc_2_is_extrapolated_and_said() -> None:
     found = regions({3: 30.0, 4: 48.0})
     top = 30 - C2_OVER_C3 * 18
-    assert region("vert-C2:C3", found) == Region("vert-C2:C3", pytest.approx(top), 48, (DISC_2_EXTRAPOLATED,))
+    extrapolated = Region("vert-C2:C3", pytest.approx(top), 48, (DISC_2_EXTRAPOLATED,), (3, 4))
+    assert region("vert-C2:C3", found) == extrapolated
     assert "vert-C2" not in [one.name for one in found]
 
 
@@ -61,8 +71,8 @@ def test_no_c2_c3_without_its_discs_in_order(discs: dict[int, float]) -> None:
 
 
 def test_groove_stands_in_for_the_junction() -> None:
-    assert regions({49: 3.0}) == [Region("pmj-50", 43, 63)]
-    assert regions({49: 3.0, 50: 5.0}) == [Region("pmj-50", 45, 65)]
+    assert regions({49: 3.0}) == [Region("pmj-50", 43, 63, labels=(49,))]
+    assert regions({49: 3.0, 50: 5.0}) == [Region("pmj-50", 45, 65, labels=(50,))]
 
 
 def test_regions_outside_the_extent_are_left_out() -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from softseg_bids.app.finding import Decision, decide, look
+from softseg_bids.app.finding import Decision, decide, look, main_source
 from softseg_bids.app.landmarks import (
     APART_FLAGGED_MM,
     SHORT_SLAB_MM,
@@ -67,13 +67,17 @@ class Alignment:
     disc_points_mm : dict of int to list of float
         The same discs in scanner mm: their posterior tips, or the place on the cord where those are unknown.
     levels_source : str
-        ``given``, ``found``, ``shared`` or ``none``.
+        ``given``, ``found``, ``shared`` or ``none``: where most discs come from.
     shares : bool
         Whether positions are those of the session's axis.
     flags, notes : list of str
         For the tables, and for a reader.
     confidences : dict of int to float
-        Of labels found in images: the probability that the place is right within 3 mm.
+        Of labels looked for in images, shown or not: the probability that the place is right within 3 mm.
+    label_sources : dict of int to str
+        Where each of the discs comes from.
+    doubtful : dict of int to float
+        Positions of labels that are probably in view, but not sure enough to be shown.
     """
 
     positions_mm: list[float]
@@ -86,6 +90,8 @@ class Alignment:
     flags: list[str]
     notes: list[str]
     confidences: dict[int, float] = field(default_factory=dict)
+    label_sources: dict[int, str] = field(default_factory=dict)
+    doubtful: dict[int, float] = field(default_factory=dict)
 
 
 def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[str, dict[str, Alignment]]:
@@ -126,8 +132,12 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
     for key, image in images.items():
         shares = placements[key].shares
         found = seen if shares else look(own_axes[key], [image.sight])
-        decision = decide(given[key], pooled if shares else {}, found, image.sight)
-        tip_points = {value: points[key][value] for value in given[key]} or (tips if shares else {})
+        at = own_axes[key].positions(tracks[key].points_mm)[0]
+        extent = float(at.min()), float(at.max())
+        decision = decide(given[key], pooled if shares else {}, found, image.sight, extent)
+        taken = [v for v, place in decision.positions_mm.items() if shares and place == pooled.get(v)]
+        tip_points = {value: tips[value] for value in taken}
+        tip_points |= {value: points[key][value] for value in given[key]}
         is_unusable = bool(problems[key]) and not given[key]
         own = _Own(image, tracks[key], placements[key], own_axes[key], problems[key], is_unusable)
         alignments[key] = _alignment(own, axis, decision, tip_points, key == longest)
@@ -174,11 +184,13 @@ def _alignment(
         angle_source,
         decision.positions_mm,
         points,
-        decision.source,
+        main_source(decision.sources),
         placement.shares,
         flags,
         notes,
         decision.confidences,
+        decision.sources,
+        decision.doubtful_mm,
     )
 
 

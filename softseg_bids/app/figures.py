@@ -77,7 +77,7 @@ def draw_curves(
     regions = {
         row["region"]: Region(row["region"], row["start_mm"], row["end_mm"])
         for row in rows
-        if row["region"] != "cord"
+        if row["region"] != "cord" and row["start_mm"] is not None
     }
     curves.draw(path, drawn, list(regions.values()))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from softseg_bids.app.identity import code_digest
 from softseg_bids.bids.dataset import Scan
+from softseg_bids.core.levels import PMJ_DISTANCES_MM
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class SessionJob:
         Which column names the site.
     dataset, version, model_hash : str
         What was processed, and who computes.
+    pmj_distances_mm : list of float
+        Where to measure below the pontomedullary junction.
     """
 
     participant: str
@@ -96,6 +99,7 @@ class SessionJob:
     participant_row: dict[str, str | None] = field(default_factory=dict)
     session_row: dict[str, str | None] = field(default_factory=dict)
     missing: list[dict[str, str]] = field(default_factory=list)
+    pmj_distances_mm: list[float] = field(default_factory=lambda: list(PMJ_DISTANCES_MM))
 
     @property
     def key(self) -> str:
@@ -115,8 +119,8 @@ class SessionJob:
 def scan_from(fields: dict[str, Any]) -> Scan:
     """A Scan from its JSON form."""
     fields = dict(fields, paths=tuple(Path(path) for path in fields["paths"]))
-    for name in ("bval", "discs", "corrected"):
-        fields[name] = Path(fields[name]) if fields[name] else None
+    for name in ("bval", "discs", "corrected", "landmarks"):
+        fields[name] = Path(fields[name]) if fields.get(name) else None
     return Scan(**fields)
 
 

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softseg_bids.core.levels import LEVEL_NAMES, arc_mm, project
-from softseg_bids.image.grid import Grid
+from softseg_bids.image.grid import Grid, canonical
 from softseg_bids.image.volume import Volume
 
 Floats = NDArray[np.float64]
 
 # Values a disc label may have: discs, pontomedullary groove and junction, conus.
 DISC_VALUES = frozenset([*range(1, 26), 49, 50, 60])
+LANDMARK_VALUES = frozenset([49, 50, 60])
 MOST_LABELS = 100  # a file with more values is an image, not labels
 NO_LABEL = 10**6  # stands for them
 FARTHEST_LABEL_MM = 30.0  # from the centreline; a disc's posterior tip lies 5 to 15 mm away
@@ -122,16 +123,74 @@ def place(track: Track, axis: Axis) -> Placement:
 
 
 def disc_points(labels: Volume) -> dict[int, Floats]:
-    """Centre of each label value of a volume, in scanner mm; of a file with too many, that of NO_LABEL."""
+    """Centre of each label value of a volume, in scanner mm; of a file with too many, that of NO_LABEL.
+
+    Of a map of levels (SCT's ``_seg_labeled``) not the centres of the levels count, but their borders.
+    """
     indices = np.argwhere(labels.array > 0.5)
     # Clipped, because whole numbers end where floating ones do not.
     values = np.rint(labels.array[tuple(indices.T)].clip(max=NO_LABEL)).astype(int)
     if len(np.unique(values)) > MOST_LABELS:
         return {NO_LABEL: labels.grid.to_world(indices.astype(float).mean(axis=0))}
-    return {
+    return level_borders(labels) or {
         int(value): labels.grid.to_world(indices[values == value].astype(float).mean(axis=0))
         for value in np.unique(values)
     }
+
+
+def level_borders(levels: Volume) -> dict[int, Floats]:
+    """The discs of a map of levels, in scanner mm: disc N is where voxels of level N - 1 lie upon those of N.
+
+    Nothing for points: two discs never touch. Above the uppermost level and below the lowest no disc is
+    known, since the map may end anywhere in them.
+    """
+    array, grid = canonical(levels.array, levels.grid)
+    values = np.rint(array.clip(0, NO_LABEL)).astype(int)
+    upper, lower = values[:, :, 1:], values[:, :, :-1]
+    faces = np.argwhere((lower == upper + 1) & (upper > 0))
+    below = lower[tuple(faces.T)]
+    return {
+        int(value): grid.to_world(faces[below == value].mean(axis=0) + np.array([0.0, 0.0, 0.5]))
+        for value in np.unique(below)
+    }
+
+
+def with_landmarks(discs: Volume | None, landmarks: Volume) -> tuple[Volume | None, list[str]]:
+    """Disc labels together with the junction (or groove, or conus) that lies in a file of its own.
+
+    Labels of the disc file count where both have one. Another value in a landmark's file, 1 above all, would
+    be taken for a disc: it is not used.
+
+    Parameters
+    ----------
+    discs, landmarks : Volume
+        None where there is no disc file. A file on another grid is brought onto that of the discs.
+
+    Returns
+    -------
+    Volume or None
+        None if there is no label at all.
+    list of str
+        What was not used, and why.
+    """
+    points, problems = disc_points(landmarks), []
+    there = disc_points(discs) if discs is not None else {}
+    grid = landmarks.grid if discs is None else discs.grid
+    array = np.zeros(grid.shape, dtype=np.float32) if discs is None else discs.array.copy()
+    for value, point in points.items():
+        index = np.rint(grid.to_index(point)).astype(int)
+        if value not in LANDMARK_VALUES:
+            problems.append(f"label {value} is not used: in a file of a landmark it is 49, 50 or 60")
+        elif value in there:
+            away = float(np.linalg.norm(there[value] - point))
+            problems.append(
+                f"label {value} lies in the disc labels, too, {away:.0f} mm away: that one counts"
+            )
+        elif (index < 0).any() or (index >= grid.shape).any():
+            problems.append(f"label {value} lies outside the image")
+        else:
+            array[tuple(index)] = value
+    return (Volume(array, grid), problems) if array.any() else (discs, problems)
 
 
 def usable_discs(points: Mapping[int, Floats], grid: Grid, axis: Axis) -> tuple[dict[int, float], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +36,7 @@ def write_levels(record: Record, alignment: Alignment, table: SliceTable) -> lis
         "discs": disc_image(alignment.disc_points_mm, grid),
     }
     remarks = record.job.remarks(record.checksum) | {"LevelsSource": alignment.levels_source}
-    if alignment.confidences:
-        remarks["LabelConfidence"] = {
-            disc_name(value): round(confidence, 3) for value, confidence in alignment.confidences.items()
-        }
+    remarks |= label_facts(alignment)
     written = []
     for product, image in images.items():
         # An image beside all its session's discs has levels all the same, and the other way round.
@@ -52,6 +50,21 @@ def write_levels(record: Record, alignment: Alignment, table: SliceTable) -> lis
         )
         written.append(str(paths[product]))
     return written
+
+
+def label_facts(alignment: Alignment) -> dict[str, dict[str, Any]]:
+    """Where each label comes from (``LabelSource``), and how sure those looked for are, shown or not.
+
+    What has a confidence and no source is not shown; without a network for levels nothing has one.
+    """
+    facts: dict[str, dict[str, Any]] = {
+        "LabelSource": {disc_name(v): source for v, source in sorted(alignment.label_sources.items())}
+    }
+    if alignment.confidences:
+        facts["LabelConfidence"] = {
+            disc_name(v): round(confidence, 3) for v, confidence in sorted(alignment.confidences.items())
+        }
+    return facts
 
 
 def disc_image(points_mm: Mapping[int, list[float]], grid: Grid) -> NDArray[np.uint8]:

@@ -253,6 +253,7 @@ def _session_job(
         dataset.participant_row(participant),
         dataset.session_row(participant, session),
         missing,
+        list(settings.pmj_distances),
     )
 
 

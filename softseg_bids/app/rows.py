@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from softseg_bids.app import facts
 from softseg_bids.app.alignment import Alignment
 from softseg_bids.app.columns import MEASURES
+from softseg_bids.app.finding import UNSURE, source_of
 from softseg_bids.app.jobs import SessionJob
+from softseg_bids.app.level_images import label_facts
 from softseg_bids.app.records import Record
 from softseg_bids.app.tables import SliceTable
 from softseg_bids.bids import derivatives
@@ -49,8 +52,21 @@ def region_rows(
         and record.job.scan.key not in common.left_out
     ):
         wanted.append(Region("common", *common.extent_mm))
-    wanted += regions(alignment.discs, table.extent_mm)
-    return [_row(record, session, alignment, table, region) for region in wanted]
+    wanted += regions(alignment.discs, table.extent_mm, session.pmj_distances_mm)
+    rows = [_row(record, session, alignment, table, region) for region in wanted]
+    unsure = unsure_regions(alignment, table.extent_mm, session.pmj_distances_mm)
+    return rows + [_unsure_row(record, session, alignment, table, name) for name in unsure]
+
+
+def unsure_regions(
+    alignment: Alignment, extent_mm: tuple[float, float], pmj_distances_mm: Sequence[float]
+) -> list[str]:
+    """Names of the regions that an image shows, if labels too unsure to be shown are right."""
+    sure = {region.name for region in regions(alignment.discs, None, pmj_distances_mm)}
+    everything = {**alignment.doubtful, **alignment.discs}
+    return [
+        region.name for region in regions(everything, extent_mm, pmj_distances_mm) if region.name not in sure
+    ]
 
 
 def empty_row(record: Record, session: SessionJob) -> dict[str, Any]:
@@ -100,6 +116,7 @@ def card(record: Record, grid: Grid, alignment: Alignment | None, table: SliceTa
     return said | {
         "csa_fit": facts.csa_fit(grid.spacing_mm, table.tilt_deg),
         "levels_source": alignment.levels_source,
+        **label_facts(alignment),
         "angle_source": alignment.angle_source,
         "flags": [*table.image_flags, *alignment.flags],
         "notes": alignment.notes,
@@ -133,6 +150,7 @@ def _row(
     inside = (middle >= region.start_mm) & (middle <= region.end_mm)
     offset = facts.isocentre_offset_mm(table.points_mm[inside]) if inside.any() else np.nan
     flags = [*table.image_flags, *alignment.flags, *region.flags]
+    source = source_of(region.labels, alignment.label_sources) if region.labels else alignment.levels_source
     if offset > facts.ISOCENTRE_MM and record.job.scan.gradient_correction in ("none", "unknown"):
         flags.append("far_from_isocentre")
     return {
@@ -145,10 +163,29 @@ def _row(
         "plane": facts.plane_of(table.spacing_mm),
         "csa_fit": facts.csa_fit(table.spacing_mm, table.tilt_deg),
         "edited": int(table.edited[inside].sum()),
-        "levels_source": alignment.levels_source,
+        "levels_source": source,
         "angle_source": alignment.angle_source,
         "isocentre_offset_mm": offset,
         "flags": flags,
+    }
+
+
+def _unsure_row(
+    record: Record, session: SessionJob, alignment: Alignment, table: SliceTable, name: str
+) -> dict[str, Any]:
+    """The row of a region whose labels are not sure: no numbers, and the flag."""
+    return {
+        **_image_columns(record, session),
+        "region": name,
+        "n_slices": 0,
+        "start_mm": None,
+        "end_mm": None,
+        "status": record.status,
+        "plane": facts.plane_of(table.spacing_mm),
+        "csa_fit": facts.csa_fit(table.spacing_mm, table.tilt_deg),
+        "levels_source": "none",
+        "angle_source": alignment.angle_source,
+        "flags": list(dict.fromkeys([*table.image_flags, *alignment.flags, UNSURE])),
     }
 
 

@@ -18,6 +18,7 @@ from softseg_bids.app import level_images, rows
 from softseg_bids.app.alignment import Alignment, Labels, Traced, align
 from softseg_bids.app.columns import LONG, SLICES
 from softseg_bids.app.jobs import SessionJob
+from softseg_bids.app.landmarks import with_landmarks
 from softseg_bids.app.records import Record, load_soft, read_record, to_canonical
 from softseg_bids.app.sights import load_sight
 from softseg_bids.app.tables import SliceTable, slice_table
@@ -210,7 +211,7 @@ def read_alignments(path: Path) -> dict[str, Alignment]:
     """What :func:`label` found, by image."""
     found = {}
     for key, fields in json.loads(path.read_text(encoding="utf-8"))["images"].items():
-        for name in ("discs", "disc_points_mm", "confidences"):
+        for name in ("discs", "disc_points_mm", "confidences", "label_sources", "doubtful"):
             fields[name] = {int(value): content for value, content in fields[name].items()}
         found[key] = Alignment(**fields)
     return found
@@ -237,13 +238,19 @@ def _loose_labels(records: list[Path]) -> list[Labels]:
 
 
 def _discs(record: Record) -> tuple[Volume | None, list[str]]:
-    path = record.job.scan.discs
-    if path is None:
-        return None, []
-    try:
-        return read_volume(path), []
-    except DataError as error:
-        return None, [f"labels not used: {error}"]
+    """All labels of an image as one volume, and what is wrong with them."""
+    scan, notes = record.job.scan, []
+    volumes: dict[Path, Volume] = {}
+    for path in scan.label_files:
+        try:
+            volumes[path] = read_volume(path)
+        except DataError as error:
+            notes.append(f"labels not used: {error}")
+    discs = volumes.get(scan.discs) if scan.discs else None
+    if scan.landmarks in volumes:
+        discs, problems = with_landmarks(discs, volumes[scan.landmarks])
+        notes += [f"labels: {scan.landmarks.name}: {problem}" for problem in problems]
+    return discs, notes
 
 
 def _write_image(

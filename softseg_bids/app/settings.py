@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from softseg_bids.core.levels import PMJ_DISTANCES_MM
+
 PRIVATE = ".softseg-work"
 
 
@@ -44,6 +46,8 @@ class Settings:
         Group: table of sites; ``Path()`` where they are to be detected.
     include_limited : bool
         Group: images of limited use enter norms' and groups' tests.
+    pmj_distances : tuple of float
+        Where to measure below the pontomedullary junction (mm).
     model : Path or None
         A checkpoint; None is the packaged one.
     device : str
@@ -84,6 +88,7 @@ class Settings:
     exclude: Path | None = None
     compression: Path | None = None
     include_limited: bool = False
+    pmj_distances: tuple[float, ...] = PMJ_DISTANCES_MM
     model: Path | None = None
     device: str = "auto"
     plugin: Path | None = None

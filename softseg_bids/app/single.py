@@ -50,7 +50,7 @@ def run(chosen: Namespace) -> Exit:
     try:
         scan = scan_of(chosen.image.absolute(), chosen.discs, chosen.corrected)
         with tempfile.TemporaryDirectory() as folder:
-            status = _process(scan, chosen.out.absolute(), model, model_hash, chosen.device, Path(folder))
+            status = _process(scan, chosen, model, model_hash, Path(folder))
     except DataError as error:
         sys.stderr.write(f"softseg: {error}\n")
         return Exit.ALL_UNREADABLE
@@ -86,8 +86,9 @@ def scan_of(image: Path, discs: Path | None, corrected: Path | None) -> Scan:
     )
 
 
-def _process(scan: Scan, out: Path, model: Path, model_hash: str, device_name: str, folder: Path) -> str:
+def _process(scan: Scan, chosen: Namespace, model: Path, model_hash: str, folder: Path) -> str:
     """All steps one after the other; the scan's status."""
+    out, device_name = chosen.out.absolute(), chosen.device
     places = {name: _made(folder / name) for name in ("scan", "trace", "session")}
     outputs = {product: str(out / f"{scan.stem}{ending}") for product, ending in NAMES.items()}
     job = ScanJob(
@@ -103,19 +104,26 @@ def _process(scan: Scan, out: Path, model: Path, model_hash: str, device_name: s
     record = steps.save(
         image, checksum, soft, traced.soft, traced.line, sight, job.as_json(), places["trace"]
     ).record
-    _measure([record], _session_of(job, out, folder), places["session"])
+    session = _session_of(job, out, folder, chosen.pmj_distances)
+    _measure([record], session.as_json(), places["session"])
     return read_record(record).status
 
 
-def _session_of(job: ScanJob, out: Path, folder: Path) -> str:
+def _session_of(job: ScanJob, out: Path, folder: Path, pmj_distances_mm: list[float]) -> SessionJob:
     scan = job.scan
     made: dict[str, Any] = {
         "table": str(folder / "joined.tsv"),
         "curves": str(out / f"{scan.stem}_curves.svg"),
     }
     return SessionJob(
-        scan.participant, scan.session, made, scan.paths[0].parent.name, job.version, job.model_hash
-    ).as_json()
+        scan.participant,
+        scan.session,
+        made,
+        scan.paths[0].parent.name,
+        job.version,
+        job.model_hash,
+        pmj_distances_mm=list(dict.fromkeys(pmj_distances_mm)),
+    )
 
 
 def _measure(records: list[Path], session: str, folder: Path) -> None:

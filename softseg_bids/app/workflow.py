@@ -144,7 +144,7 @@ def page_workflow(pages: Mapping[str, dict[str, Any]], base: Path) -> Workflow:
 def label_files(records: Iterable[Path]) -> list[Path]:
     """The disc label files that records name."""
     scans = [json.loads(path.read_text(encoding="utf-8"))["job"]["scan"] for path in records]
-    return [Path(scan["discs"]) for scan in scans if scan["discs"]]
+    return [Path(scan[name]) for scan in scans for name in ("discs", "landmarks") if scan.get(name)]
 
 
 def images_of(records: Iterable[Path]) -> list[Path]:

@@ -47,6 +47,8 @@ class Scan:
         Merged sidecars (of the first echo).
     discs, corrected : Path or None
         Disc labels, and a corrected cord mask, of this very image.
+    landmarks : Path or None
+        A label of its pontomedullary junction in a file of its own.
     """
 
     participant: str
@@ -67,6 +69,12 @@ class Scan:
     metadata: Mapping[str, Any] = field(hash=False)
     discs: Path | None = None
     corrected: Path | None = None
+    landmarks: Path | None = None
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        """The files with its labels, the one that counts first."""
+        return tuple(path for path in (self.discs, self.landmarks) if path is not None)
 
     @property
     def key(self) -> str:

@@ -33,6 +33,17 @@ DISC_ENDINGS = (
     "_label-SC_seg_labeled_discs",
 )
 # TotalSpineSeg on its own writes files of the source's name into a folder of this one.
+    "_seg_labeled",
+    "_label-SC_seg_labeled",
+)
+# Files of the pontomedullary junction alone, beside those of the discs: by hand, then SCT's own.
+LANDMARK_ENDINGS = (
+    "_label-PMJ_dlabel",
+    "_label-pmj_dlabel",
+    "_labels-PMJ-manual",
+    "_labels-pmj-manual",
+    "_labels-pmj",
+    "_pmj",
 DISC_FOLDERS = ("step1_levels",)
 
 CORRECTED_ENDINGS = (
@@ -85,6 +96,10 @@ class LabelFiles:
             Label without prefix.
         names : sequence of str
             The image's name without extensions, best first.
+    def landmarks(self, participant: str, names: Sequence[str]) -> Path | None:
+        """The label of the pontomedullary junction of the image known by ``names``, or None; best first."""
+        return self._first(participant, [name + ending for ending in LANDMARK_ENDINGS for name in names])
+
         own_name : str
             What this app calls its binary mask of the image (without extensions): the name
             under which people save a corrected copy. It comes first.

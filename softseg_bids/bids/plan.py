@@ -14,8 +14,8 @@ def plan(root: Path, scans: Iterable[Scan], left_out: Iterable[LeftOut]) -> list
     """Rows for ``--dry-run``, one a file, in the order of the files.
 
     ``file`` is a path from the dataset's root; ``status`` is ``chosen`` or ``left out``;
-    ``combine`` says how several volumes become one image; ``discs`` and ``corrected`` name the
-    label files found; ``reason`` is given for what is left out.
+    ``combine`` says how several volumes become one image; ``discs`` (with a file of the junction) and
+    ``corrected`` name the label files found; ``reason`` is given for what is left out.
     """
     rows = [row for scan in scans for row in _scan_rows(root, scan)]
     rows += [_left_out_row(root, entry) for entry in left_out]
@@ -28,7 +28,7 @@ def _scan_rows(root: Path, scan: Scan) -> list[dict[str, str]]:
         "status": "chosen",
         "contrast": scan.contrast,
         "combine": how,
-        "discs": _shown(root, scan.discs),
+        "discs": ", ".join(_shown(root, path) for path in scan.label_files),
         "corrected": _shown(root, scan.corrected),
         "reason": "",
     }

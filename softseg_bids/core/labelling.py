@@ -57,11 +57,14 @@ class Found(NamedTuple):
         How far in front of the cord the disc's tip lies; 0 for what is no disc.
     confidence : float
         Probability that the place is right within 3 mm.
+    in_view : float
+        Probability that the label lies in view at all.
     """
 
     position_mm: float
     before_mm: float
     confidence: float
+    in_view: float = 1.0
 
 
 class _Segment(NamedTuple):
@@ -92,15 +95,15 @@ def label_axis(pooled: Pooled) -> dict[int, Found]:
         place = _place(pooled, cuts[kind])
         if place is None:
             continue
-        row, position, confidence = place
+        row, position, confidence, in_view = place
         if 3 <= value <= 25 and _near(pooled.marks[0], row).max() < LEAST_DISC:
             confidence = 0.0
         before = float(pooled.tip_mm[row]) if 2 <= value <= 25 else 0.0
-        found[value] = Found(position, before, confidence)
+        found[value] = Found(position, before, confidence, in_view)
     conus = pooled.marks[3] * pooled.seen
     if conus.max() > 0.05:
         row = int(conus.argmax())
-        found[CONUS] = Found(float(pooled.positions_mm[row]), 0.0, float(conus[row]))
+        found[CONUS] = Found(float(pooled.positions_mm[row]), 0.0, float(conus[row]), float(conus[row]))
     return found
 
 
@@ -245,8 +248,8 @@ def _near(line: Floats, row: int) -> Floats:
     return line[max(row - reach, 0) : row + reach + 1]
 
 
-def _place(pooled: Pooled, cut: Floats) -> tuple[int, float, float] | None:
-    """Row, position and confidence of the most probable place in view, or None."""
+def _place(pooled: Pooled, cut: Floats) -> tuple[int, float, float, float] | None:
+    """Row, position and confidence of the most probable place in view, and of being in view; or None."""
     line = np.where(pooled.seen, cut[:-1], 0.0)
     if line.sum() < 0.05:
         return None
@@ -256,4 +259,5 @@ def _place(pooled: Pooled, cut: Floats) -> tuple[int, float, float] | None:
     low = max(row - reach, 0)
     near = line[low : row + reach + 1]
     position = float(np.average(pooled.positions_mm[low : low + len(near)], weights=near + 1e-12))
-    return round((position - pooled.positions_mm[0]) / STEP_MM), position, float(min(window[row], 1.0))
+    at = round((position - pooled.positions_mm[0]) / STEP_MM)
+    return at, position, float(min(window[row], 1.0)), float(min(line.sum(), 1.0))

@@ -7,7 +7,7 @@ growing downwards. A disc label N lies at the posterior tip of the disc above ve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +43,7 @@ C2_OVER_C3 = 1.15
 DISC_2_EXTRAPOLATED = "disc2_extrapolated"
 
 DISC_HALF_WIDTH_MM = 5.0
-PMJ_DISTANCE_MM, PMJ_HALF_WIDTH_MM = 50.0, 10.0
+PMJ_DISTANCES_MM, PMJ_HALF_WIDTH_MM = (50.0,), 10.0
 # A stretch shared by all images of a session is of use from here.
 LEAST_COMMON_MM = 30.0
 
@@ -58,12 +58,15 @@ class Region(NamedTuple):
         Positions, start above end.
     flags : tuple of str
         What to know about its limits.
+    labels : tuple of int
+        The disc labels that its limits come from.
     """
 
     name: str
     start_mm: float
     end_mm: float
     flags: tuple[str, ...] = ()
+    labels: tuple[int, ...] = ()
 
 
 def level_coordinate(positions_mm: NDArray[np.floating], disc_positions_mm: Mapping[int, float]) -> Floats:
@@ -89,14 +92,16 @@ def level_coordinate(positions_mm: NDArray[np.floating], disc_positions_mm: Mapp
 
 
 def regions(
-    disc_positions_mm: Mapping[int, float], extent_mm: tuple[float, float] | None = None
+    disc_positions_mm: Mapping[int, float],
+    extent_mm: tuple[float, float] | None = None,
+    pmj_distances_mm: Sequence[float] = PMJ_DISTANCES_MM,
 ) -> list[Region]:
     """The regions that disc labels define, from the top down.
 
     ``vert-<level>`` between two known neighbouring discs; ``vert-C2:C3`` from disc 2 to disc
     4, disc 2 extrapolated (and flagged) from discs 3 and 4 if it is missing; ``disc-C2C3``, 5 mm
     to either side of disc 3; ``pmj-50``, 10 mm to either side of 50 mm below the
-    pontomedullary junction (label 50; the groove, 49, in its place).
+    pontomedullary junction (label 50; the groove, 49, in its place), and so on for other distances.
 
     Parameters
     ----------
@@ -104,25 +109,31 @@ def regions(
         Position of each label.
     extent_mm : tuple of float, optional
         Start and end of what was measured: regions wholly outside are left out.
+    pmj_distances_mm : sequence of float
+        Where to measure below the junction.
     """
     discs = disc_positions_mm
     found = [
-        Region(f"vert-{LEVEL_NAMES[level]}", start, end)
+        Region(f"vert-{LEVEL_NAMES[level]}", start, end, labels=(level, level + 1))
         for level, (start, end) in _level_bounds(discs).items()
         if level in LEVEL_NAMES
     ]
     if 3 in discs and 4 in discs and discs[3] < discs[4]:
         guess = discs[3] - C2_OVER_C3 * (discs[4] - discs[3])
         top = discs.get(2, guess)
-        flags = () if 2 in discs else (DISC_2_EXTRAPOLATED,)
+        flags, labels = ((), (2, 3, 4)) if 2 in discs else ((DISC_2_EXTRAPOLATED,), (3, 4))
         if top < discs[3]:
-            found.append(Region("vert-C2:C3", top, discs[4], flags))
+            found.append(Region("vert-C2:C3", top, discs[4], flags, labels))
     if 3 in discs:
-        found.append(Region("disc-C2C3", discs[3] - DISC_HALF_WIDTH_MM, discs[3] + DISC_HALF_WIDTH_MM))
-    junction = discs.get(PONTOMEDULLARY_JUNCTION, discs.get(PONTOMEDULLARY_GROOVE))
-    if junction is not None:
-        middle = junction + PMJ_DISTANCE_MM
-        found.append(Region("pmj-50", middle - PMJ_HALF_WIDTH_MM, middle + PMJ_HALF_WIDTH_MM))
+        around = discs[3] - DISC_HALF_WIDTH_MM, discs[3] + DISC_HALF_WIDTH_MM
+        found.append(Region("disc-C2C3", *around, labels=(3,)))
+    for junction in [value for value in (PONTOMEDULLARY_JUNCTION, PONTOMEDULLARY_GROOVE) if value in discs][
+        :1
+    ]:
+        for distance in pmj_distances_mm:
+            middle = discs[junction] + distance
+            around = middle - PMJ_HALF_WIDTH_MM, middle + PMJ_HALF_WIDTH_MM
+            found.append(Region(f"pmj-{distance:g}", *around, labels=(junction,)))
     if extent_mm is None:
         return found
     return [region for region in found if region.start_mm < extent_mm[1] and region.end_mm > extent_mm[0]]
