@@ -299,8 +299,8 @@ def _with_labels(
         replace(
             scan,
             discs=disc_files.discs(scan.participant, scan.names),
-            corrected=corrected_files.corrected(scan.participant, scan.names, mask_name(scan), scan.folder),
             landmarks=disc_files.landmarks(scan.participant, scan.names),
+            corrected=corrected_files.corrected(scan.participant, scan.names, mask_name(scan), scan.folder),
         )
         for scan in scans
     ]

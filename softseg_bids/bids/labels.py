@@ -31,8 +31,6 @@ DISC_ENDINGS = (
     "_step1_levels",
     "_seg_labeled_discs",
     "_label-SC_seg_labeled_discs",
-)
-# TotalSpineSeg on its own writes files of the source's name into a folder of this one.
     "_seg_labeled",
     "_label-SC_seg_labeled",
 )
@@ -44,6 +42,8 @@ LANDMARK_ENDINGS = (
     "_labels-pmj-manual",
     "_labels-pmj",
     "_pmj",
+)
+# TotalSpineSeg on its own writes files of the source's name into a folder of this one.
 DISC_FOLDERS = ("step1_levels",)
 
 CORRECTED_ENDINGS = (
@@ -85,6 +85,10 @@ class LabelFiles:
             found = _present(path for path in same_name if path.parent.name in DISC_FOLDERS)
         return found
 
+    def landmarks(self, participant: str, names: Sequence[str]) -> Path | None:
+        """The label of the pontomedullary junction of the image known by ``names``, or None; best first."""
+        return self._first(participant, [name + ending for ending in LANDMARK_ENDINGS for name in names])
+
     def corrected(
         self, participant: str, names: Sequence[str], own_name: str, folder: PurePosixPath
     ) -> Path | None:
@@ -96,10 +100,6 @@ class LabelFiles:
             Label without prefix.
         names : sequence of str
             The image's name without extensions, best first.
-    def landmarks(self, participant: str, names: Sequence[str]) -> Path | None:
-        """The label of the pontomedullary junction of the image known by ``names``, or None; best first."""
-        return self._first(participant, [name + ending for ending in LANDMARK_ENDINGS for name in names])
-
         own_name : str
             What this app calls its binary mask of the image (without extensions): the name
             under which people save a corrected copy. It comes first.
