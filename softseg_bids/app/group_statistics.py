@@ -20,7 +20,7 @@ from softseg_bids.stats import reference
 from softseg_bids.stats.agreement import agreement
 from softseg_bids.stats.centres import centres, vendor_variation
 from softseg_bids.stats.change import changes, slopes
-from softseg_bids.stats.design import usable_covariates
+from softseg_bids.stats.design import OWN_STRETCHES, usable_covariates
 from softseg_bids.stats.estimate import Interval
 from softseg_bids.stats.groups import control_label, differences, group_column
 from softseg_bids.stats.harmonise import harmonise
@@ -147,14 +147,16 @@ def statistics(study: Study) -> dict[str, Rows]:
     """All tables of statistics, by name (``contrasts`` is written as ``group_contrasts.tsv``)."""
     settings = study.settings
     first = study.first
-    fixed = first[~first["region"].isin(["cord"])]
+    fixed = first[~first["region"].isin(OWN_STRETCHES)]
     wanted = tuple(settings.covariates)
     controls = fixed[study.controls(fixed)]
-    repeats = study.usable[study.usable["region"] != "cord"]
+    # Images of one session share their common stretch: it may be repeated there, and nowhere else.
+    again = study.usable[study.usable["region"] != "cord"]
+    repeats = again[~again["region"].isin(OWN_STRETCHES)]
     found: dict[str, Rows] = {
         "contrasts": contrast_effects(study.best, settings.contrast_set),
         "agreement": agreement(study.best, settings.contrast_set),
-        "rescan": rescan(repeats),
+        "rescan": rescan(again),
         "groups": _groups(study, fixed),
         "centres": centres(_with_repeats(fixed, repeats), [*wanted, *([study.group] if study.group else [])]),
         "vendors": vendor_variation(fixed),

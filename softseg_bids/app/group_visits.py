@@ -18,6 +18,7 @@ from softseg_bids.app.group_profiles import NOTHING, Excluded, Slices, read_slic
 from softseg_bids.app.group_tables import LEAST_COVERAGE
 from softseg_bids.core.levels import LEVEL_NAMES
 from softseg_bids.core.midpoint import Profile, Shift, midpoint, pooled, shift_between, shift_of_labels
+from softseg_bids.stats.design import OWN_STRETCHES
 
 FEATURES = ("area_mm2", "diameter_ap_mm", "diameter_rl_mm")
 # A stretch that is known worse than this is not the same stretch.
@@ -101,7 +102,7 @@ def _person(part: pd.DataFrame, tables: Tables, excluded: Excluded) -> list[dict
 def _as_labelled(own: pd.DataFrame) -> list[dict[str, Any]]:
     """Regions as each session measured them, where sessions cannot be aligned."""
     names = ["visit", "region", "area_mm2", "coverage"]
-    rows = own.loc[~own["region"].isin(["cord", "common"]), names].itertuples(index=False)
+    rows = own.loc[~own["region"].isin(OWN_STRETCHES), names].itertuples(index=False)
     return [{**dict(zip(names, row, strict=True)), "alignment": "labels"} for row in rows]
 
 
@@ -161,7 +162,7 @@ def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> 
     low, high = max(start for start, _ in seen), min(end for _, end in seen)
     limits: dict[str, tuple[float, float]] = {}
     moved = {visit: shift.shift_mm for visit, (_, shift) in views.items()}
-    there = own[~own["region"].isin(["cord", "common"]) & own["visit"].isin(views)]
+    there = own[~own["region"].isin(OWN_STRETCHES) & own["visit"].isin(views)]
     for region, part in there.groupby("region", sort=False):
         by = np.array([moved[visit] for visit in part["visit"]])
         start, end = (

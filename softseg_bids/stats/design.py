@@ -19,6 +19,8 @@ MISSING = frozenset({"", "-", "n/a", "na", "nan", "none", "unknown"})
 NUMERIC_SHARE = 0.9
 LEAST_KNOWN = 0.5
 OUTCOME = "csa"
+# Where these lie is up to the scan: between people they compare fields of view.
+OWN_STRETCHES = ("cord", "common")
 # Site is random from here: fewer groups tell too little of a variance.
 LEAST_RANDOM_SITES = 5
 _RANDOM = re.compile(r"\+?\s*\(\s*1\s*\|\s*(\w+)\s*\)")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from softseg_bids.stats.combat import LEAST_FOR_BAYES, Combat, combat
-from softseg_bids.stats.design import usable_covariates
+from softseg_bids.stats.design import OWN_STRETCHES, usable_covariates
 
 LEAST_TO_FIT = 10
 # Of a batch's people this share must lie within the ages that the other batches cover.
@@ -66,7 +66,7 @@ def harmonise(
         Rows of controls; by default everyone is one.
     """
     healthy = pd.Series(True, index=best.index) if controls is None else controls
-    data = best[best["region"] != "cord"]
+    data = best[~best["region"].isin(OWN_STRETCHES)]
     data = data.assign(
         session_id=data["session_id"].astype(object).fillna(""), _fit=fit_on.loc[data.index],
         _control=healthy.loc[data.index], _batch=batch_names(data),

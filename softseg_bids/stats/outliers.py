@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from softseg_bids.stats.design import OWN_STRETCHES
+
 FLAGGED_Z = 3.5
 LEAST_IMAGES = 10
 MAD_TO_SD = 1.4826
@@ -59,7 +61,7 @@ def outliers(best: pd.DataFrame) -> pd.DataFrame:
     kind = [shared["contrast"], shared["region"]]
     contrasts = _apart_from_others(log, own, kind)
     site = robust_z(log, [*kind, shared["site"].fillna("")])
-    site = site.where(shared["site"].fillna("") != "")
+    site = site.where((shared["site"].fillna("") != "") & ~shared["region"].isin(OWN_STRETCHES))
     z = pd.DataFrame({"source_image": shared["source_image"], "z_contrasts": contrasts, "z_site": site})
     far = pd.DataFrame({name: _farthest(z, name) for name in ("z_contrasts", "z_site")})
     far = far.reindex(z["source_image"].unique())

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from softseg_bids.stats.design import build, quoted, usable_covariates
+from softseg_bids.stats.design import OWN_STRETCHES, build, quoted, usable_covariates
 from softseg_bids.stats.estimate import LEVEL, mean_interval
 from softseg_bids.stats.mixed import fit
 
@@ -30,7 +30,7 @@ def eligible(best: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     reason[flags.str.contains("far_from_isocentre")] = (
         "more than 60 mm from the isocentre without gradient correction"
     )
-    reason[best["region"].isin(["cord", "common"])] = "not a fixed stretch of cord"
+    reason[best["region"].isin(OWN_STRETCHES)] = "not a fixed stretch of cord"
     return best[reason == ""], reason[reason != ""]
 
 
