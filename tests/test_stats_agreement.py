@@ -98,6 +98,30 @@ def test_agreement_rows() -> None:
     assert whole["n_people"] == complete and "left out" in whole["notes"]
 
 
+def test_images_of_one_session_are_compared() -> None:
+    first = study(0, people=20).assign(session_id="ses-B", years=0.0)
+    later = study(1, people=20).assign(session_id="ses-A", years=1.0)
+    later["area_mm2"] -= 10.0
+    # Eight people have no T1w at their first visit; tables may come in any order.
+    whole = pd.concat([later, first[(first["contrast"] != "T1w") | (first["person_id"] >= "sub-08")]])
+    rows = agreement(whole, NAMES)
+    one = first.pivot(index="person_id", columns="contrast", values="area_mm2")
+    two = later.pivot(index="person_id", columns="contrast", values="area_mm2")
+    table = pd.concat([two[two.index < "sub-08"], one[one.index >= "sub-08"]])
+    found = pick(rows, contrast="T1w", versus="T2w", statistic="bias")
+    assert (
+        found["estimate"] == pytest.approx((table["T1w"] - table["T2w"]).mean()) and found["n_people"] == 20
+    )
+    # The first visit has both of these.
+    found = pick(rows, contrast="T2w", versus="T2starw", statistic="bias")
+    assert found["estimate"] == pytest.approx((one["T2w"] - one["T2starw"]).mean())
+    second, _ = icc(table[NAMES].to_numpy())
+    assert pick(rows, statistic="icc_2_1")["estimate"] == pytest.approx(second.estimate)
+    undated = agreement(whole.drop(columns="years"), NAMES)
+    found = pick(undated, contrast="T1w", versus="T2w", statistic="bias")
+    assert found["estimate"] == pytest.approx((two["T1w"] - two["T2w"]).mean())
+
+
 def test_too_few_for_agreement_is_said() -> None:
     rows = agreement(study(people=2), NAMES)
     assert pick(rows, contrast="T1w", versus="T2w")["notes"] == "2 people have both"

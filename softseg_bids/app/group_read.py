@@ -102,6 +102,18 @@ def people(facts: Iterable[dict[str, Any]]) -> pd.DataFrame:
     return frame.assign(years=_years(frame))
 
 
+def visit_order(people: pd.DataFrame) -> pd.Series:
+    """Which of the person's sessions each row is, 0 the first: by years, else by name.
+
+    Parameters
+    ----------
+    people : DataFrame
+        From :func:`people`.
+    """
+    ordered = people.sort_values(["years", "session_id", "participant_id"], kind="stable")
+    return ordered.groupby("person_id").cumcount().reindex(people.index)
+
+
 def _years(frame: pd.DataFrame) -> pd.Series:
     """Years since the person's first session: by date, else by age; NaN if neither is known."""
     when = next((name for name in DATES if name in frame), None)

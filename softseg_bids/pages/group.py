@@ -77,6 +77,8 @@ class GroupPage:
         What the statistics say about themselves.
     methods, bibliography : str
         As `pages.methods` writes them.
+    order : sequence of int
+        Which of its person's sessions each is, by date; 0 the first.
     """
 
     dataset: str
@@ -93,6 +95,7 @@ class GroupPage:
     methods: str = ""
     bibliography: str = ""
     contrasts: Sequence[str] = field(default=())
+    order: Sequence[int] = ()
 
 
 def group_page(page: GroupPage, path: Path) -> Path:
@@ -123,6 +126,7 @@ def _content(page: GroupPage) -> dict[str, Any]:
         "contrasts": {name: colour(name) for name in page.contrasts},
         "flags": {name: [flag.severity, flag.meaning] for name, flag in FLAGS.items()},
         "sessions": page.sessions,
+        "order": list(page.order),
         "images": page.images,
         "areas": page.areas,
         "profiles": page.profiles,

@@ -14,6 +14,7 @@ from softseg_bids.stats.estimate import LARGE_DF, LEVEL, NAN, Interval, mean_int
 
 LIMIT = 1.96
 LEAST_PAIRS = 3
+VISIT = ["person_id", "participant_id", "session_id"]
 DRAWS, DRAW_SEED = 20_000, 1
 
 
@@ -131,7 +132,8 @@ def agreement(best: pd.DataFrame, contrast_set: Sequence[str]) -> list[dict[str,
     ----------
     best : DataFrame
         One row a session, contrast and region: ``person_id participant_id session_id contrast region
-        area_mm2 area_binary_mm2``. Of several sessions of a person the first enters.
+        area_mm2 area_binary_mm2``, and ``years`` since the first session where known. Images are compared
+        within a session: of several of a person the earliest that has what is compared.
 
     Returns
     -------
@@ -140,17 +142,15 @@ def agreement(best: pd.DataFrame, contrast_set: Sequence[str]) -> list[dict[str,
     """
     rows: list[dict[str, Any]] = []
     chosen = best[best["contrast"].isin([*contrast_set, "DWI"])]
-    for region, part in chosen.groupby("region", sort=False, observed=True):
-        first = part.drop_duplicates(["person_id", "contrast"])
-        areas = first.pivot(index="person_id", columns="contrast", values="area_mm2")
+    for region, part in _by_date(chosen).groupby("region", sort=False, observed=True):
+        areas = part.set_index([*VISIT, "contrast"])["area_mm2"].unstack(sort=False)
         names = [name for name in contrast_set if name in areas]
         for one, other in combinations(names, 2) if region != "cord" else ():
-            pair = areas[[one, other]].dropna().to_numpy(float)
+            pair = _earliest(areas[[one, other]]).to_numpy(float)
             rows += [{"region": region, "contrast": one, "versus": other, **row} for row in pair_rows(pair)]
         for name in areas:
-            both = (
-                first.loc[first["contrast"] == name, ["area_binary_mm2", "area_mm2"]].dropna().to_numpy(float)
-            )
+            own = part[part["contrast"] == name].set_index(VISIT)
+            both = _earliest(own[["area_binary_mm2", "area_mm2"]]).to_numpy(float)
             rows += [
                 {"region": region, "contrast": f"{name} binary", "versus": f"{name} soft", **row}
                 for row in pair_rows(both)
@@ -158,6 +158,19 @@ def agreement(best: pd.DataFrame, contrast_set: Sequence[str]) -> list[dict[str,
         if region != "cord":
             rows += [{"region": region, **row} for row in _icc_rows(areas.reindex(columns=names))]
     return rows
+
+
+def _by_date(best: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of each person's sessions: by years, else by the sessions' names."""
+    years = best["years"] if "years" in best else pd.Series(NAN, index=best.index)
+    named = best.assign(session_id=best["session_id"].astype(object).fillna(""), years=years)
+    return named.sort_values(["years", "session_id", "participant_id"], kind="stable")
+
+
+def _earliest(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each person the first row that is complete."""
+    complete = table.dropna()
+    return complete[~complete.index.get_level_values("person_id").duplicated()]
 
 
 def scaling(first: np.ndarray, second: np.ndarray) -> Interval:
@@ -187,7 +200,14 @@ def pair_rows(pair: np.ndarray) -> list[dict[str, Any]]:
     """
     n = len(pair)
     if n < LEAST_PAIRS:
-        return [{"statistic": "bias", "n_people": n, "units": "mm^2", "notes": f"{n} people have both"}]
+        return [
+            {
+                "statistic": "bias",
+                "n_people": n,
+                "units": "mm^2",
+                "notes": f"{n} people have both",
+            }
+        ]
     found = bland_altman(pair[:, 0], pair[:, 1])
     named = {
         "bias": found.bias, "limit_low": found.lower, "limit_high": found.upper, "sd_difference": found.sd,
@@ -203,14 +223,15 @@ def pair_rows(pair: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _icc_rows(areas: pd.DataFrame) -> list[dict[str, Any]]:
-    complete = areas.dropna()
+    complete = _earliest(areas)
     names = ";".join(areas.columns)
     basis = {"contrast": names, "n_people": len(complete), "units": ""}
     if areas.shape[1] < 2 or len(complete) < LEAST_PAIRS:
-        note = f"{len(complete)} people have all {areas.shape[1]} contrasts"
+        note = f"{len(complete)} people have all {areas.shape[1]} contrasts in one session"
         return [{"statistic": "icc_2_1", **basis, "notes": note}]
     second, third = icc(complete.to_numpy(float))
-    note = f"{len(areas) - len(complete)} people without all contrasts are left out"
+    people = areas.index.get_level_values("person_id").nunique()
+    note = f"{people - len(complete)} people without all contrasts are left out"
     return [
         {"statistic": "icc_2_1", **second.columns(), **basis, "method": "generalised", "notes": note},
         {"statistic": "icc_3_1", **third.columns(), **basis, "method": "McGraw & Wong", "notes": note},

@@ -212,21 +212,27 @@ const plotAgreement = () => {
   const known = table ? rowsOf(table) : [];
   const draw = () => plot.draw(() => {
     const rows = shownAreas();
-    // As the table does: of several sessions of a person the first.
-    const ofPerson = (set) => {
+    const bySession = (set) => {
       const contrast = set.replace(/ binary$/, "");
       const found = new Map();
       for (const row of rows) {
-        const who = sessions.person_id?.[row.image.session] ?? row.image.participant_id;
         const value = set === contrast ? row.area : row.binary;
-        if (row.image.contrast === contrast && value !== null && !found.has(who)) found.set(who, { row, value });
+        if (row.image.contrast === contrast && value !== null && !found.has(row.image.session)) found.set(row.image.session, { row, value });
       }
       return found;
     };
     if (first.value === second.value) return "Choose two that differ.";
-    const others = ofPerson(second.value);
-    const items = Array.from(ofPerson(first.value)).filter(([who]) => others.has(who)).map(([who, { row, value }]) => {
-      const other = others.get(who);
+    const ones = bySession(first.value);
+    const others = bySession(second.value);
+    // As the table does: of several sessions of a person the earliest that has both.
+    const chosen = new Map();
+    for (const session of ones.keys()) {
+      const who = sessions.person_id?.[session] ?? sessions.participant_id[session];
+      if (others.has(session) && (!chosen.has(who) || data.order[session] < data.order[chosen.get(who)])) chosen.set(who, session);
+    }
+    const items = Array.from(chosen.values(), (session) => {
+      const { row, value } = ones.get(session);
+      const other = others.get(session);
       const difference = value - other.value;
       // A click opens the one of the two that more asks for a look.
       const image = other.row.image.concern > row.image.concern ? other.row.image : row.image;
