@@ -16,7 +16,7 @@ from softseg_bids.app.columns import LONG, MEASURES
 from softseg_bids.app.group_columns import STATISTICS, TABLES
 from softseg_bids.bids import derivatives
 
-REGIONS = ("cord", "vert-C3", "vert-C4", "vert-C2:C3")
+REGIONS = ("cord", "vert-C3", "vert-C4", "vert-C2:C3", "common")
 
 
 def study(
@@ -140,6 +140,14 @@ class TestEveryTable:
         assert found["formula"] == "csa ~ pathology + age + sex + (1|site)"
         assert "without age are left out" in found["notes"] and found["versus"] == "HC"
 
+    def test_what_a_session_saw_is_compared_within_it_only(self, out: Path) -> None:
+        within = ("variability", "contrasts", "agreement", "rescan")
+        between = ("groups", "centres", "vendors", "power", "norms", "profile")
+        for names, there in ((within, True), (between, False)):
+            for name in names:
+                assert bool(table(out, name, region="common")) == there, name
+        assert not any(table(out, name, region="cord") for name in between)
+
     def test_repeats_give_the_noise(self, out: Path) -> None:
         [found] = table(out, "rescan", **C3, statistic="sd_within")
         assert float(found["ci_low"]) < 1.0 < float(found["ci_high"])
@@ -170,6 +178,10 @@ def test_missing_covariates_and_groups_degrade_with_notes(tmp_path: Path) -> Non
     assert any("no group column" in note for note in notes)
     assert any("not adjusted for age: there is none" in note for note in notes)
     assert table(tmp_path, "groups") == []
+    # Too few controls and sites: the tables hold reasons instead of numbers, and the text says nothing.
+    text = (tmp_path / "logs" / "CITATION.md").read_text()
+    assert "linear mixed model" not in text
+    assert not any(word in text for word in ("Percentiles", "Centres", "Sample sizes", "Groups ("))
 
 
 def test_harmonised_areas_stand_beside_the_raw(tmp_path: Path) -> None:
@@ -194,9 +206,12 @@ def test_a_patients_only_site_is_refused_with_everybody_fitted_on(tmp_path: Path
     assert refused["batch"].startswith("S2") and "0 of its 18 people are controls" in refused["notes"]
     rows = table(tmp_path, "csa", **C3)
     assert {each["site"] for each in rows if each["area_harmonised_mm2"] != "n/a"} == {"S0", "S1"}
+    text = (tmp_path / "logs" / "CITATION.md").read_text()
+    assert "fitted on everybody, the group being kept" in text and "was refused" in text
     # A difference of the groups is not taken for one of scanners.
     shifts = table(tmp_path, "harmonisation", statistic="shift", **C3)
     assert len(shifts) == 2
+    assert not table(tmp_path, "harmonisation", region="common")
 
 
 def test_combat_needs_to_know_controls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

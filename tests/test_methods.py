@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import pytest
 
-from softseg_bids.pages.methods import Study, bibliography, methods
+from softseg_bids.app.group_traces import trace_of
+from softseg_bids.pages.methods import Study, Trace, bibliography, methods
 from softseg_bids.pages.references import WORKS, Work, bibtex, listed
 
 STUDY = Study(["1.2.3"], ["cafe"], 12, 12, 60, 3, ["T1w", "T2w", "DWI"], {"numpy": "2.0", "pandas": "2.2"})
@@ -32,30 +34,75 @@ def test_one_person_of_one_site() -> None:
     ("table", "options", "said"),
     [
         ("contrasts", {"contrast_set": ["T1w", "T2w", "MTon"]}, "contrast (T1w and T2w) was estimated"),
-        ("agreement", {}, "McGraw & Wong, 1996"),
+        ("agreement", {}, "Bland & Altman, 1986) with exact intervals"),
         ("rescan", {}, "minimum detectable change"),
-        ("groups", {"group_column": "pathology", "controls": "HC", "covariates_used": ["age"]},
-         "Groups (pathology; controls: HC) were compared adjusted for age"),
-        ("groups", {"group_column": "pathology", "formula": "age * sex"}, "by the model CSA ~ age * sex"),
-        ("centres", {}, "site as a fixed effect without adjustment"),
-        ("harmonisation", {"combat": True, "combat_fit_on": "controls"}, "fitted on controls"),
+        ("groups", {"group_column": "pathology", "controls": "HC"}, "Groups (pathology; controls: HC)"),
+        ("centres", {}, "Centres were compared"),
+        ("compression", {}, "least area and antero-posterior diameter of each level"),
+        ("change_model", {}, "Rates of change were estimated"),
         ("norms", {"norms": "published"}, "Valošek et al., 2024"),
         ("norms", {"norms": "published"}, "De Leener et al., 2018"),
         ("vendors", {}, "Cohen-Adad et al., 2021; Cohen-Adad, Alonso-Ortiz et al., 2021"),
         ("norms", {"norms": "controls"}, "Crawford & Garthwaite, 2006"),
+        ("norms", {"norms": "controls", "covariates_used": ["age"]}, "own controls given age, a control"),
         ("norms", {"norms": "mine.tsv"}, "a table of norms (mine.tsv)"),
         ("change", {}, "identical stretch"),
     ],
 )  # fmt: skip
 def test_only_what_was_done_is_said(table: str, options: dict[str, object], said: str) -> None:
-    done = dataclasses.replace(STUDY, tables=frozenset({table}), options=options)
+    done = dataclasses.replace(STUDY, tables={table: Trace()}, options=options)
     assert said in methods(done)
-    assert said not in methods(dataclasses.replace(done, tables=frozenset()))
+    assert said not in methods(dataclasses.replace(done, tables={}))
 
 
-def test_five_sites_are_a_random_effect() -> None:
-    many = dataclasses.replace(STUDY, sites=5, tables=frozenset({"centres"}))
-    assert "by models with site as a random effect" in methods(many)
+def seen(*statistics: str, by: Sequence[str] = ()) -> Trace:
+    return Trace(frozenset(statistics), by)
+
+
+@pytest.mark.parametrize(
+    ("table", "trace", "said", "not_said"),
+    [
+        ("agreement", seen("icc_2_1"), "generalised (Ionan et al., 2014)", "never"),
+        ("agreement", seen("bias"), "limits of agreement", "ICC"),
+        ("groups", Trace(formulas=["csa ~ group + height"]), "model CSA ~ group + height, with", "of some"),
+        ("centres", Trace(formulas=["csa ~ age + (1|site)", "csa ~ (1|site)"]),
+         "by the model CSA ~ age + (1|site) (of some regions and contrasts 1 other, as the tables say);", "x:"),
+        ("power", seen("people_per_group"), "5 %, from the SD between the study's controls.", "repeats"),
+        ("power", seen("people_per_group", "people_for_change"), "and that of its repeated scans", "x:"),
+        ("harmonisation", seen("shift", "scale", by=["location and scale"]),
+         "of location and scale (Johnson et al., 2007; Fortin et al., 2018), fitted on controls", "Beer"),
+        ("harmonisation", seen("shift", "refused", by=["longitudinal ComBat, empirical Bayes"]),
+         "Beer et al., 2020), in its longitudinal form", "location and scale"),
+        ("harmonisation", seen("shift", "refused"), "was refused (group_harmonisation.tsv)", "Beer"),
+        ("harmonisation", seen("refused"), "", "harmonis"),
+        ("change", seen("midpoint"), "over the identical stretch.", "not be aligned"),
+        ("change", seen("midpoint", "labels"), "stretch; where they could not be aligned", "x:"),
+        ("change", seen("labels"), "could not be aligned; regions", "identical"),
+        ("compression_sites", seen("given"), "they were given beforehand.", "0.8"),
+        ("compression_sites", seen("detected"), "they were detected where the area", "given"),
+    ],
+)  # fmt: skip
+def test_what_was_done_is_what_the_rows_say(table: str, trace: Trace, said: str, not_said: str) -> None:
+    # The option that was given is about the comparison of groups, and may have failed.
+    options = {"group_column": "group", "formula": "height", "combat": True}
+    text = methods(dataclasses.replace(STUDY, tables={table: trace}, options=options))
+    text = text.split("# References")[0]
+    assert said in text and not_said not in text
+
+
+def test_a_table_without_numbers_says_nothing() -> None:
+    rows = [{"statistic": "refused", "estimate": None}, {"statistic": "shift", "estimate": "nan"}]
+    assert trace_of("harmonisation", rows) is None
+    assert trace_of("norms", [{"z": None, "notes": "hidden: 3 controls"}]) is None
+    found = trace_of("harmonisation", [*rows, {"statistic": "shift", "estimate": "1.5", "method": "ComBat"}])
+    assert found == Trace(frozenset({"shift", "refused"}), ("ComBat",), ())
+    change = [{"change_mm2": "1", "alignment": "labels"}, {"change_mm2": None, "alignment": "midpoint"}]
+    found = trace_of("change", change)
+    assert found is not None and found.statistics == {"labels"}
+    formulas = [{"statistic": "x", "estimate": "1", "formula": name} for name in ("a", "b", "b")]
+    found = trace_of("groups", formulas)
+    assert found is not None and list(found.formulas) == ["b", "a"]
+    assert trace_of("mood_swings", [{"mood": "3"}]) == Trace() and trace_of("norms", []) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +133,8 @@ def test_exclusions_are_named() -> None:
 def test_text_list_and_bibliography_cite_the_same() -> None:
     everything = dataclasses.replace(
         STUDY,
-        tables=frozenset({"contrasts", "agreement", "groups", "vendors", "harmonisation", "norms"}),
+        tables=dict.fromkeys(("contrasts", "agreement", "groups", "vendors", "norms"), Trace())
+        | {"harmonisation": Trace(frozenset({"shift"})), "agreement": Trace(frozenset({"icc_2_1"}))},
         regions=frozenset({"cord", "pmj-50"}),
         levels_sources=frozenset({"given", "shared"}),
         libraries=dict.fromkeys(

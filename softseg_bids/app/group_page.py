@@ -14,6 +14,8 @@ import pandas as pd
 
 from softseg_bids.app.exclusions import Exclusion, exclusion_of
 from softseg_bids.app.group_page_profiles import profiles
+from softseg_bids.app.group_read import people, visit_order
+from softseg_bids.app.group_traces import trace_of
 from softseg_bids.app.identity import library_versions
 from softseg_bids.app.results import session_facts, session_tables
 from softseg_bids.bids import derivatives
@@ -22,7 +24,7 @@ from softseg_bids.image.volume import DataError
 from softseg_bids.pages.group import GroupPage, TableData, group_page
 from softseg_bids.pages.group_data import packed, packed_rows
 from softseg_bids.pages.group_tables import ELSEWHERE, KNOWN, Known
-from softseg_bids.pages.methods import Study, bibliography, methods
+from softseg_bids.pages.methods import Study, Trace, bibliography, methods
 
 Row = dict[str, str | None]
 
@@ -75,17 +77,23 @@ def write_group_page(out: Path) -> Path:
     long = _long(out / "group_csa.tsv")
     images = _images(out, facts, long, places_of)
     places = {row["source"]: place for place, row in enumerate(images)}
-    tables = [_table_data(out, known) for known in _present(out)]
+    tables, traces = [], {}
+    for known in _present(out):
+        rows = _table(out / f"group_{known.name}.tsv")
+        tables.append(_table_data(out, known, rows))
+        if rows and (trace := trace_of(known.name, rows)) is not None:
+            traces[known.name] = trace
     there = {table.name for table in tables}
     extra = read_json(out / "group_csa.json")
     description = read_json(out / "dataset_description.json")
     contrasts = list(dict.fromkeys(str(row["contrast"]) for row in images if row["contrast"]))
-    study = _study(long, wide, images, contrasts, tables, extra)
+    study = _study(long, wide, images, contrasts, traces, extra)
     page = GroupPage(
         dataset=str(facts[0][1].get("dataset", "")) if facts else str(description.get("Name", "")),
         identity=_identity(description),
         version=", ".join(study.versions), model_hash=", ".join(study.models),
         sessions=_sessions(out, wide, long),
+        order=_order(facts, len(wide)),
         images=packed_rows(images, IMAGE),
         areas=_areas(long, places, wide),
         profiles=profiles(_slice_tables(out, facts, places), _excluded(extra, places)),
@@ -154,10 +162,8 @@ def _present(out: Path) -> list[Known]:
     return known + [Known(name, name.replace("_", " ").capitalize()) for name in others]
 
 
-def _table_data(out: Path, known: Known) -> TableData:
-    path = out / f"group_{known.name}.tsv"
-    dictionary = read_json(path.with_suffix(".json"))
-    rows = _table(path)
+def _table_data(out: Path, known: Known, rows: Sequence[Row]) -> TableData:
+    dictionary = read_json(out / f"group_{known.name}.json")
     if rows:
         names = list(rows[0])
     else:
@@ -230,6 +236,16 @@ def _sessions(out: Path, wide: Sequence[Row], long: pd.DataFrame) -> dict[str, A
     }
 
 
+def _order(facts: Sequence[tuple[int, dict[str, Any]]], count: int) -> list[int]:
+    """Which of its person's sessions each is, in the order of the page's."""
+    found = [0] * count
+    if facts:
+        numbers = visit_order(people(said for _, said in facts))
+        for (place, _), number in zip(facts, numbers, strict=True):
+            found[place] = int(number)
+    return found
+
+
 def _areas(long: pd.DataFrame, places: Mapping[str | None, int], wide: Sequence[Row]) -> dict[str, Any]:
     """The long table as the page needs it; ``used`` says which areas stand in the wide one."""
     image = long["source_image"].map(places).astype(float)
@@ -288,7 +304,7 @@ def _identity(description: Mapping[str, Any]) -> str:
 
 def _study(
     long: pd.DataFrame, wide: Sequence[Row], images: Sequence[Row], contrasts: Sequence[str],
-    tables: Sequence[TableData], extra: Mapping[str, Any],
+    tables: Mapping[str, Trace], extra: Mapping[str, Any],
 ) -> Study:  # fmt: skip
     return Study(
         versions=sorted(long["version"].dropna().unique()),
@@ -299,7 +315,7 @@ def _study(
         contrasts=contrasts,
         sites=int(long["site"].nunique()),
         libraries=library_versions(),
-        tables=frozenset(table.name for table in tables if table.rows),
+        tables=tables,
         regions=frozenset(long["region"].dropna()),
         levels_sources=frozenset(str(source) for image in images if (source := image.get("levels_source"))),
         options=extra.get("Options", {}),

@@ -12,9 +12,25 @@ from typing import Any
 
 from softseg_bids.pages.references import WORKS, bibtex, listed
 
-# With fewer sites the comparison of centres has site as a fixed effect (`stats/centres.py`).
-LEAST_RANDOM_SITES = 5
 CITED = re.compile(r"@(\w+)")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a table's rows with numbers say was done.
+
+    Attributes
+    ----------
+    statistics : collection of str
+        What stands in ``statistic`` (``alignment`` of change, ``site_source`` of sites of compression), and
+        ``refused`` where something was refused.
+    methods, formulas : sequence of str
+        What stands in ``method`` and ``formula``, most frequent first.
+    """
+
+    statistics: frozenset[str] = frozenset()
+    methods: Sequence[str] = ()
+    formulas: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -30,8 +46,8 @@ class Study:
     contrasts : sequence of str
     libraries : mapping of str to str
         Versions of the libraries that touch a number.
-    tables : collection of str
-        Names of the group's tables that have rows.
+    tables : mapping of str to Trace
+        The group's tables that have rows with numbers, by name (``groups``).
     regions : collection of str
         Names of the regions in the long table.
     levels_sources : collection of str
@@ -48,7 +64,7 @@ class Study:
     sites: int
     contrasts: Sequence[str]
     libraries: Mapping[str, str] = field(default_factory=dict)
-    tables: frozenset[str] = frozenset()
+    tables: Mapping[str, Trace] = field(default_factory=dict)
     regions: frozenset[str] = frozenset()
     levels_sources: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -142,9 +158,13 @@ def _statistics(study: Study) -> list[str]:
     if "agreement" in tables:
         said.append(
             "Pairs of contrasts, and soft and binary masks, were compared by limits of agreement "
-            "(@bland1986) with exact intervals (@carkeet2015), and all contrasts by ICC(2,1) and ICC(3,1) "
-            "on complete cases (@mcgraw1996)."
+            "(@bland1986) with exact intervals (@carkeet2015)."
         )
+        if "icc_2_1" in tables["agreement"].statistics:
+            said.append(
+                "All contrasts were compared by ICC(2,1) and ICC(3,1) on complete cases (@mcgraw1996), "
+                "ICC(2,1) with a generalised (@ionan2014), ICC(3,1) with an exact confidence interval."
+            )
     if "rescan" in tables:
         said.append(
             "Where scans were repeated within a session, the within-person SD gave the minimum detectable "
@@ -153,42 +173,108 @@ def _statistics(study: Study) -> list[str]:
     if "groups" in tables and options.get("group_column"):
         said.append(
             f"Groups ({options['group_column']}; controls: {options.get('controls') or 'none named'}) "
-            f"were compared {_adjusted(options)}, with Hedges' g, and p values corrected over regions for "
-            "the false discovery rate (@benjamini1995)."
+            f"were compared {_models(tables['groups'])}, with Hedges' g, and p values corrected over "
+            "regions for the false discovery rate (@benjamini1995)."
         )
-    if "centres" in tables and study.sites > 1:
-        kind = "random" if study.sites >= LEAST_RANDOM_SITES else "fixed"
-        said.append(f"Centres were compared by models with site as a {kind} effect {_adjusted(options)}.")
+    if "centres" in tables:
+        said.append(
+            f"Centres were compared {_models(tables['centres'])}; a site's effect is its distance from the "
+            "mean of the sites, by least squares."
+        )
     if "vendors" in tables:
         said.append(
             "Coefficients of variation within and between sites are given per vendor, as spine-generic "
             "reports them (@cohenadad2021; @cohenadad2021data)."
         )
-    if "harmonisation" in tables and options.get("combat"):
-        said.append(
-            "CSA was harmonised over scanners by ComBat (@johnson2007; @fortin2018; for repeated visits "
-            f"@beer2020), fitted on {options.get('combat_fit_on') or 'all'}; harmonised values are "
-            "reported beside the raw ones."
-        )
+    if "power" in tables:
+        said.append(_power(tables["power"]))
+    if "shift" in tables.get("harmonisation", Trace()).statistics:
+        said.append(_harmonised(tables["harmonisation"], options))
     if "norms" in tables:
         said.append(_norms(options))
     if "change" in tables:
+        said.append(_change(tables["change"]))
+    if "change_model" in tables:
         said.append(
-            "Sessions of a person were aligned at their midpoint and measured over the identical stretch; "
-            "rates of change came from a mixed model of CSA over time."
+            f"Rates of change were estimated {_models(tables['change_model'])}, time in years since the "
+            "person's first visit."
         )
+    said += _compression(tables)
     return [*said, "Intervals are 95 % confidence intervals."] if said else []
 
 
-def _adjusted(options: Mapping[str, Any]) -> str:
-    if options.get("formula"):
-        return f"by the model CSA ~ {options['formula']}"
-    used = _listed(options.get("covariates_used", options.get("covariates", [])))
-    return f"adjusted for {used}" if used else "without adjustment"
+def _models(trace: Trace) -> str:
+    """The models of a table, as its rows name them: they differ where a covariate or the sites do."""
+    formulas = [formula.replace("csa ~", "CSA ~", 1) for formula in trace.formulas]
+    if not formulas:
+        return "by models that the tables name"
+    others = len(formulas) - 1
+    more = f" (of some regions and contrasts {_count(others, 'other')}, as the tables say)" if others else ""
+    return f"by the model {formulas[0]}{more}"
+
+
+def _power(trace: Trace) -> str:
+    spreads = {
+        "people_per_group": "the SD between the study's controls",
+        "people_for_change": "that of its repeated scans (of a change)",
+    }
+    used = _listed([spread for name, spread in spreads.items() if name in trace.statistics])
+    return f"Sample sizes are for a power of 80 % at a two-sided 5 %, from {used}."
+
+
+def _harmonised(trace: Trace, options: Mapping[str, Any]) -> str:
+    longitudinal = any("longitudinal" in method for method in trace.methods)
+    bayes = any("empirical Bayes" in method for method in trace.methods)
+    way = "ComBat with empirical Bayes" if bayes else "ComBat's model of location and scale"
+    works = "@johnson2007; @fortin2018" + ("; @beer2020" if longitudinal else "")
+    visits = ", in its longitudinal form" if longitudinal else ""
+    fitted = "everybody, the group being kept" if options.get("combat_fit_on") == "all" else "controls"
+    refused = (
+        "; what could not be told from who was scanned was refused (group_harmonisation.tsv)"
+        if "refused" in trace.statistics
+        else ""
+    )
+    return (
+        f"CSA was harmonised over scanners by {way} ({works}){visits}, fitted on {fitted}; harmonised values "
+        f"are reported beside the raw ones{refused}."
+    )
+
+
+def _change(trace: Trace) -> str:
+    midpoint = (
+        "Sessions of a person were aligned at their midpoint along the cord and measured over the "
+        "identical stretch"
+    )
+    if "labels" not in trace.statistics:
+        return f"{midpoint}."
+    if "midpoint" not in trace.statistics:
+        return "Sessions of a person could not be aligned; regions were taken as each session was labelled."
+    return f"{midpoint}; where they could not be aligned, regions were taken as each session was labelled."
+
+
+def _compression(tables: Mapping[str, Trace]) -> list[str]:
+    said = []
+    if "compression" in tables:
+        said.append(
+            "The least area and antero-posterior diameter of each level were read from the profile "
+            "interpolated between slices."
+        )
+    if "compression_sites" in tables:
+        ways = {
+            "given": "given beforehand",
+            "detected": "detected where the area fell under 0.8 of that mean",
+        }
+        used = [way for source, way in ways.items() if source in tables["compression_sites"].statistics]
+        said.append(
+            "Sites of compression were compared with the mean of 20 mm windows that begin 10 mm above and "
+            f"below them; they were {' or '.join(used)}."
+        )
+    return said
 
 
 def _norms(options: Mapping[str, Any]) -> str:
     kind = options.get("norms", "controls")
+    used = _listed(options.get("covariates_used", options.get("covariates", [])))
     if kind == "published":
         return (
             "Percentiles are those of a published normative database (@valosek2024, by levels of the PAM50 "
@@ -197,8 +283,8 @@ def _norms(options: Mapping[str, Any]) -> str:
         )
     if kind == "controls":
         return (
-            "Percentiles are those of the study's own controls given age and sex, a control being "
-            "compared with the others (@crawford2006)."
+            f"Percentiles are those of the study's own controls{f' given {used}' if used else ''}, a control "
+            "being compared with the others (@crawford2006)."
         )
     return (
         f"Percentiles are those of a table of norms ({kind}), shifted by the mean distance of the study's "

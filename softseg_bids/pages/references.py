@@ -106,6 +106,12 @@ WORKS = {
         "Forming inferences about some intraclass correlation coefficients", "1996", "Psychological Methods",
         "1:30-46", "10.1037/1082-989X.1.1.30",
     ),
+    "ionan2014": Work(
+        "Ionan et al., 2014", "article",
+        "Ionan, Alexei C. and Polley, Mei-Yin C. and McShane, Lisa M. and Dobbin, Kevin K.",
+        "Comparison of confidence interval methods for an intra-class correlation coefficient (ICC)", "2014",
+        "BMC Medical Research Methodology", "14:121", "10.1186/1471-2288-14-121",
+    ),
     "benjamini1995": Work(
         "Benjamini & Hochberg, 1995", "article", "Benjamini, Yoav and Hochberg, Yosef",
         "Controlling the false discovery rate: a practical and powerful approach to multiple testing", "1995",
