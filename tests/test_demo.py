@@ -29,7 +29,7 @@ ONCE = PEOPLE[1]
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One person with two sessions."""
     root = tmp_path_factory.mktemp("demo") / "bids"
-    demo.write_dataset(root, [TWICE])
+    demo.write_dataset(root, [TWICE], with_labels=True)
     return root
 
 
@@ -108,6 +108,23 @@ def test_stored_grids_hold_the_same_places(codes: str) -> None:
     np.testing.assert_allclose(back.affine, grid.affine)
 
 
+def test_levels_are_left_to_the_app_unless_labels_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = next(image for image in demo.scan_person(ONCE) if image.contrast == demo.LABELLED)
+    monkeypatch.setattr(demo.write_dataset, "__defaults__", ([ONCE], False))
+    monkeypatch.setattr(demo, "scan_person", lambda _: [one])
+    assert demo.main([str(tmp_path / "bids"), "--labels"]) == 0
+    assert len(list((tmp_path / "bids").glob("derivatives/labels/sub-*/anat/*_dlabel.nii.gz"))) == 1
+    assert "disc labels" in (tmp_path / "bids" / "README.md").read_text()
+    assert demo.main([str(tmp_path / "bids")]) == 0
+    assert not list((tmp_path / "bids").rglob("*_dlabel*"))
+    assert "disc labels" not in (tmp_path / "bids" / "README.md").read_text()
+    assert (tmp_path / "bids" / demo.TRUTH).is_file()
+    with pytest.raises(SystemExit):
+        demo.main(["--compare", "a", "b", "--labels"])
+
+
 def test_labels_out_of_view_are_left_out() -> None:
     grid = Grid((4, 4, 4), np.eye(4))
     image = demo.disc_image(
@@ -154,7 +171,7 @@ def test_a_perfect_mask_is_measured_as_the_truth(
     monkeypatch.setattr(scan, "TEXTURE", 0.0)
     monkeypatch.setattr(demo, "BRIGHT", CORD)
     bids, out = tmp_path / "bids", tmp_path / "out"
-    demo.write_dataset(bids, [ONCE])
+    demo.write_dataset(bids, [ONCE], with_labels=True)
     assert softseg(bids, out, "participant") == 0
     assert softseg(bids, out, "group") == 0
     assert validator_errors(out) == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from softseg_bids.app.demo_comparison import mean_spread, report, scores
+from softseg_bids.app.demo_comparison import mean_spread, report, scores, verdict
 from softseg_bids.image.volume import DataError
 
 
@@ -70,9 +70,25 @@ def test_report_names_pages_and_numbers(tmp_path: Path) -> None:
     (out / "sub-01.html").touch()
     text = report(tmp_path / "truth.tsv", out)
     [line] = [line for line in text.splitlines() if line.startswith("T1w")]
-    assert line.split() == ["T1w", "|", "2/2", "75.0", "+2.00", "1.41", "|", "1/2", "77.0", "-1.50", "n/a"]
+    assert line.split() == [
+        "T1w", "|", "2/2", "75.0", "+2.00", "+2.7", "%", "1.41",
+        "|", "1/2", "77.0", "-1.50", "-1.9", "%", "n/a",
+    ]  # fmt: skip
     assert "2.00 mm2" in text
+    assert "CSA at vert-C2:C3 within 2 % of the truth: 1 of 1 contrasts" in text
+    assert "  not measured in every session: T1w 1 of 2" in text
     assert str(out / "sub-01.html") in text and str(out / "group_csa.tsv") in text
+
+
+def test_every_contrast_is_judged_by_two_percent() -> None:
+    truth = [row("sub-01", name, "vert-C2:C3", "70") for name in ("T1w", "T2w", "DWI", "MTon")]
+    areas = {"T1w": "71.3", "T2w": "71.5", "DWI": "60", "MTon": "n/a"}
+    measured = [row("sub-01", name, "vert-C2:C3", area) for name, area in areas.items()]
+    assert verdict(scores(truth, measured)) == [
+        "CSA at vert-C2:C3 within 2 % of the truth: 1 of 4 contrasts",
+        "  beyond: T2w +2.1 %, DWI -14.3 %",
+        "  not measured, as no level was found or given: MTon",
+    ]
 
 
 def test_without_results_the_remedy_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A demo dataset of drawn people, and how far the measured CSA is from their true area.
 
-``python -m softseg_bids.app.demo DIR`` writes it; ``python -m softseg_bids.app.demo --compare DIR OUT``
+``python -m softseg_bids.app.demo DIR`` writes it (``--labels``: with disc labels, too);
+``python -m softseg_bids.app.demo --compare DIR OUT``
 compares the results of a run on it.
 """
 
@@ -18,6 +19,7 @@ from softseg_bids.app.demo_comparison import report
 from softseg_bids.app.demo_people import (
     CITATION,
     FILES,
+    LABELS_LINE,
     PARTICIPANT_COLUMNS,
     PEOPLE,
     README,
@@ -78,24 +80,35 @@ def main(argv: Sequence[str]) -> int:
         metavar=("DIR", "OUT"),
         help="compare results in OUT with DIR's truth",
     )
+    parser.add_argument("--labels", action="store_true", help="with disc labels of the T2w images")
     chosen = parser.parse_args(argv)
     if (chosen.folder is None) == (chosen.compare is None):
         parser.error("give DIR, or --compare DIR OUT")
+    if chosen.labels and chosen.compare:
+        parser.error("--labels goes with DIR")
     try:
         if chosen.compare:
             dataset, out = chosen.compare
             print(report(dataset / TRUTH, out))
         else:
             limit_threads(1)  # arrays this small are drawn faster by one thread than by two
-            write_dataset(chosen.folder)
+            write_dataset(chosen.folder, with_labels=chosen.labels)
     except DataError as error:
         sys.stderr.write(f"demo: {error}\n")
         return Exit.USAGE
     return Exit.DONE
 
 
-def write_dataset(root: Path, people: Sequence[Person] = PEOPLE) -> None:
-    """Write the dataset, its disc labels and its truth; the same files every time.
+def write_dataset(root: Path, people: Sequence[Person] = PEOPLE, with_labels: bool = False) -> None:
+    """Write the dataset and its truth; the same files every time.
+
+    Parameters
+    ----------
+    root : Path
+    people : sequence of Person
+    with_labels : bool
+        Disc labels in the derivatives, too; otherwise the app has to find the levels itself, and labels that
+        an earlier demo left there are removed.
 
     Raises
     ------
@@ -104,9 +117,9 @@ def write_dataset(root: Path, people: Sequence[Person] = PEOPLE) -> None:
     """
     check_folder(root)
     write_json(root / "dataset_description.json", _description("raw"))
-    write_text(root / "README.md", README)
+    write_text(root / "README.md", README.format(labels=LABELS_LINE if with_labels else ""))
     write_table(root / "participants.tsv", participant_rows(people), PARTICIPANT_COLUMNS)
-    for folder in (LABELS, TRUTH.parent):
+    for folder in (*([LABELS] if with_labels else []), TRUTH.parent):
         write_json(root / folder / "dataset_description.json", _description("derivative"))
     truth: list[dict[str, Any]] = []
     done, count = 0, sum(len(person.sessions) for person in people) * len(FILES)
@@ -116,6 +129,11 @@ def write_dataset(root: Path, people: Sequence[Person] = PEOPLE) -> None:
             write_table(root / who / f"{who}_sessions.tsv", rows, PARTICIPANT_COLUMNS)
         for image in scan_person(person):
             path = write_image(root, person, image)
+            if image.contrast == LABELLED:
+                labels = labels_of(root, path)
+                labels.unlink(missing_ok=True)  # those of an earlier demo
+                if with_labels:
+                    write_labels(labels, image)
             truth += truth_rows(person, image)
             done += 1
             sys.stderr.write(f"demo: {done:2d} of {count} images: {path.relative_to(root)}\n")
@@ -161,7 +179,7 @@ def scan_person(person: Person) -> Iterator[Scanned]:
 
 
 def write_image(root: Path, person: Person, image: Scanned) -> Path:
-    """Write an image with its sidecar, its disc labels where it is the labelled one, its b-values."""
+    """Write an image with its sidecar and its b-values."""
     made = FILES[image.contrast]
     stem = stem_of(person.label, image.session)
     place = Path(*stem.split("_"), made.folder, f"{stem}_{made.ending}.nii.gz")
@@ -173,10 +191,19 @@ def write_image(root: Path, person: Person, image: Scanned) -> Path:
     if image.contrast == "DWI":
         write_text(path.with_name(f"{stem}_{made.ending}.bval"), "800\n")
         write_text(path.with_name(f"{stem}_{made.ending}.bvec"), "1\n0\n0\n")
-    if image.contrast == LABELLED:
-        labels = root / LABELS / place.with_name(f"{stem}_{made.ending}_label-discs_dlabel.nii.gz")
-        write_volume(labels, like_stored(disc_image(image.grid, image.discs_mm), stored), stored)
     return path
+
+
+def labels_of(root: Path, image: Path) -> Path:
+    """Where the disc labels of an image in the dataset belong."""
+    place = image.relative_to(root)
+    return root / LABELS / place.with_name(place.name.replace(".nii.gz", "_label-discs_dlabel.nii.gz"))
+
+
+def write_labels(path: Path, image: Scanned) -> None:
+    """Write the disc labels of an image."""
+    stored = stored_grid(image.grid, FILES[image.contrast].stored)
+    write_volume(path, like_stored(disc_image(image.grid, image.discs_mm), stored), stored)
 
 
 def disc_image(grid: Grid, discs_mm: dict[int, Floats]) -> np.ndarray[Any, np.dtype[np.uint8]]:

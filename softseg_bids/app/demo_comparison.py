@@ -12,6 +12,8 @@ from softseg_bids.image.volume import DataError
 
 LEVELLED = "vert-C2:C3"
 REGIONS = ("cord", LEVELLED)
+# So close is the mean area at the level to come to the truth, in every contrast.
+WITHIN_PERCENT = 2.0
 CSA = "group_csa.tsv"
 VARIABILITY = "group_variability.tsv"
 
@@ -27,6 +29,11 @@ class Score(NamedTuple):
     true: float
     bias: float
     sd: float
+
+    @property
+    def bias_percent(self) -> float:
+        """Of the true mean; NaN if nothing was measured."""
+        return 100 * self.bias / self.true
 
 
 def report(truth: Path, out: Path) -> str:
@@ -48,6 +55,7 @@ def report(truth: Path, out: Path) -> str:
     spread = mean_spread(_rows(out / VARIABILITY), LEVELLED)
     pages, tables = (sorted(out.absolute().glob(pattern)) for pattern in ("*.html", "group_*.tsv"))
     lines = ["", "Measured minus true area in mm2, over all sessions:", "", *_table(found), ""]
+    lines += [*verdict(found), ""]
     if spread is not None:
         lines += [f"SD over contrasts at {LEVELLED}, mean of all sessions: {spread:.2f} mm2 (truth: 0)", ""]
     lines += ["Pages, to be opened in a browser:", *(f"  {page}" for page in pages)]
@@ -62,6 +70,26 @@ def scores(truth: list[Row], measured: list[Row]) -> dict[tuple[str, str], Score
     for row in truth:
         pairs[row["contrast"], row["region"]].append((float(row["area_mm2"]), areas.get(_key(row))))
     return {name: _score(values) for name, values in pairs.items()}
+
+
+def verdict(found: dict[tuple[str, str], Score]) -> list[str]:
+    """Whether every contrast's area at the level is within 2 % of the truth, and which are not."""
+    levelled = {contrast: score for (contrast, region), score in found.items() if region == LEVELLED}
+    missing = [contrast for contrast, score in levelled.items() if score.n == 0]
+    beyond = [
+        f"{contrast} {score.bias_percent:+.1f} %"
+        for contrast, score in levelled.items()
+        if score.n and abs(score.bias_percent) > WITHIN_PERCENT
+    ]
+    right = len(levelled) - len(missing) - len(beyond)
+    lines = [
+        f"CSA at {LEVELLED} within {WITHIN_PERCENT:.0f} % of the truth: {right} of {len(levelled)} contrasts"
+    ]
+    lines += [f"  beyond: {', '.join(beyond)}"] if beyond else []
+    partly = [f"{name} {score.n} of {score.of}" for name, score in levelled.items() if 0 < score.n < score.of]
+    lines += [f"  not measured in every session: {', '.join(partly)}"] if partly else []
+    lines += [f"  not measured, as no level was found or given: {', '.join(missing)}"] if missing else []
+    return lines
 
 
 def mean_spread(variability: list[Row], region: str) -> float | None:
@@ -84,8 +112,8 @@ def _score(pairs: list[tuple[float, float | None]]) -> Score:
 
 
 def _table(found: dict[tuple[str, str], Score]) -> list[str]:
-    head = f"{'':10}" + "".join(f"| {region:^29} " for region in REGIONS)
-    names = f"{'contrast':10}" + f"| {'n':>5} {'true':>7} {'bias':>7} {'SD':>7} " * len(REGIONS)
+    head = f"{'':10}" + "".join(f"| {region:^38} " for region in REGIONS)
+    names = f"{'contrast':10}" + f"| {'n':>5} {'true':>7} {'bias':>7} {'bias %':>8} {'SD':>7} " * len(REGIONS)
     lines = [head.rstrip(), names.rstrip(), "-" * len(names)]
     for contrast in dict.fromkeys(contrast for contrast, _ in found):
         cells = (_cell(found[contrast, region]) for region in REGIONS)
@@ -95,11 +123,12 @@ def _table(found: dict[tuple[str, str], Score]) -> list[str]:
 
 def _cell(score: Score) -> str:
     count = f"{score.n}/{score.of}"
-    return f"| {count:>5} {score.true:7.1f} {_signed(score.bias)} {_plain(score.sd)} "
+    percent = f"{_signed(score.bias_percent, 6, 1)} %"
+    return f"| {count:>5} {score.true:7.1f} {_signed(score.bias)} {percent} {_plain(score.sd)} "
 
 
-def _signed(value: float) -> str:
-    return f"{'n/a':>7}" if value != value else f"{value:+7.2f}"
+def _signed(value: float, width: int = 7, digits: int = 2) -> str:
+    return f"{'n/a':>{width}}" if value != value else f"{value:+{width}.{digits}f}"
 
 
 def _plain(value: float) -> str:

@@ -14,11 +14,13 @@ README = """# Demo of softseg-bids
 Four people who do not exist, drawn by the project's generator and scanned at two imagined sites;
 sub-01 was scanned twice, some weeks apart. Each image shows the same neck in another contrast.
 
-- `derivatives/labels`: disc labels on the T2w images, one voxel at the posterior tip of each disc
-  (2 = C1-C2, 3 = C2-C3, ...), named as the spine-generic project does
-- `derivatives/truth/truth_area.tsv`: true cross-sectional area of each cord, computed from its geometry
+{labels}- `derivatives/truth/truth_area.tsv`: true cross-sectional area of each cord, from its geometry
 
 No living person's data are in it; use it as you like (CC0).
+"""
+
+LABELS_LINE = """- `derivatives/labels`: disc labels on the T2w images, one voxel at the posterior tip of each
+  disc (2 = C1-C2, 3 = C2-C3, ...), named as the spine-generic project does
 """
 
 
