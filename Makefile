@@ -10,7 +10,7 @@
 # make scale   measure a dataset of 267 participants; writes into docs/benchmark.md (an hour)
 # make bench   measure accuracy, speed and memory; REAL=FOLDER adds real scans; writes into docs/benchmark.md
 # make studies simulate studies of known truth, check the intervals; writes into docs/statistics.md (minutes)
-# make bench-levels  judge the vertebral levels found in 200 spines; writes into docs/benchmark.md
+# make bench-levels  judge the vertebral levels found in 200 spines; REAL=FOLDER adds real scans; writes into docs/benchmark.md
 # make losses  train under several losses and compare them; writes into docs/benchmark.md (hours)
 # make paper   the paper in small: judge its networks against what is true; writes docs/paper.md (minutes)
 # make paper-train  train those networks; stopped anywhere, it goes on when called again (an hour)
@@ -93,7 +93,7 @@ bench: $(READY)
 	$(BIN)/python -m bench.accuracy --write $(if $(REAL),--real "$(REAL)")
 
 bench-levels: $(READY)
-	$(BIN)/python -m bench.levels --write
+	$(BIN)/python -m bench.levels --write $(if $(REAL),--real "$(REAL)")
 
 studies: $(READY)
 	$(BIN)/python -m bench.studies --write docs/statistics.md

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from test_level_network import small_checkpoint
 
-from bench.levels import Judged, figures, judge, main, tables
+from bench import levels
+from bench.level_cases import make
+from bench.levels import Judged, figures, judge, landmark_row, main, tables
 from softseg_bids.core.labelling import Found
 
 TRUE = {3: 36.0, 4: 53.0, 5: 69.0}
@@ -40,9 +42,42 @@ def test_shares_of_images() -> None:
         judge("lumbar", {}, {22: 40.0}, 0.1),
         Judged("neck", True, {3: 1.0}, [4, 5], 0.1),
     ]
-    assert figures(rows) == pytest.approx((200 / 3, 25, 25, 25))
+    assert figures(rows) == pytest.approx((200 / 3, 25, 25, 25, 0))
+    assert figures([judge("neck", found(d4=53.0), TRUE, 0.1), rows[0]])[3:] == pytest.approx((0, 50))
     text = tables(rows, "abc", True)
-    assert "| all | 4 | 66.7 % | 25.0 % | 25.0 % | 25.0 % |" in text and "| lumbar | 1 | n/a |" in text
+    assert (
+        "| all | 4 | 66.7 % | 25.0 % | 25.0 % | 25.0 % | 0.0 % |" in text and "| lumbar | 1 | n/a |" in text
+    )
+
+
+def test_landmarks_have_rows_of_their_own() -> None:
+    there = {2: 16.0, 50: -26.0}
+    rows = [
+        judge("neck", found(d2=17.0, d50=-30.0), TRUE, 0.1, there),
+        judge("neck", found(d2=15.0), TRUE, 0.1, there),
+        judge("neck", found(d50=-26.0, d60=420.0), TRUE, 0.1, {2: 16.0}),
+    ]
+    assert rows[0].landmarks_mm == {2: 1.0, 50: 4.0} and not rows[0].is_wrong
+    assert landmark_row(rows, 2) == ("C1-C2", "3", "66.7 %", "1.0 mm", "33.3 %", "0")
+    assert landmark_row(rows, 50) == ("PMJ", "2", "0.0 %", "4.0 mm", "50.0 %", "1")
+    assert landmark_row(rows, 60)[1:] == ("0", "nan %", "n/a", "nan %", "1")
+    assert "| conus | 0 | n/a | n/a | n/a | 1 |" in tables(rows, "abc", True)
+
+
+def test_truth_is_in_view_and_of_the_body() -> None:
+    case = make(1)  # head and neck
+    assert case.view == "head and neck" and {2, 50} <= set(case.landmarks_mm) and 3 in case.tips_mm
+    heights = [case.landmarks_mm[50][2], case.landmarks_mm[2][2], case.tips_mm[3][2]]
+    assert heights == sorted(heights, reverse=True)
+    assert 60 not in case.landmarks_mm
+
+
+def test_without_real_scans_that_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "not judged in this run" in levels._real(None, Path("model.pt"), 1)
+    assert "make bench-levels REAL=FOLDER" in capsys.readouterr().err
+    path = small_checkpoint(tmp_path / "new.pt", with_levels=True)
+    assert main(["--model", str(path), "--images", "1", "--real", str(tmp_path)]) == 1
+    assert "has no image of acq-full_T2w; check REAL" in capsys.readouterr().err
 
 
 def test_a_checkpoint_without_levels_cannot_be_judged(
