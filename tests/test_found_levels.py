@@ -81,3 +81,7 @@ def test_a_given_junction_is_measured_from_and_erases_nothing(
     assert rows["pmj-20"]["levels_source"] == "given" and rows["vert-C2"]["levels_source"] == "shared"
     discs = nib.load(out / "sub-01/anat/sub-01_seg-discs_desc-T2w_dseg.nii.gz").get_fdata()
     assert set(discs[discs > 0]) == {2, 3, 50}
+    # The methods speak of each label's origin, not of the image's most common one.
+    assert softseg(bids.root, out, "group") == 0
+    said = " ".join((out / "logs" / "CITATION.md").read_text().split())
+    assert "the discs were labelled beforehand" in said and "pontomedullary junction" in said

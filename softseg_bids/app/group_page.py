@@ -87,13 +87,14 @@ def write_group_page(out: Path) -> Path:
     extra = read_json(out / "group_csa.json")
     description = read_json(out / "dataset_description.json")
     contrasts = list(dict.fromkeys(str(row["contrast"]) for row in images if row["contrast"]))
-    study = _study(long, wide, images, contrasts, traces, extra)
+    study = _study(long, wide, contrasts, traces, extra)
     page = GroupPage(
         dataset=str(facts[0][1].get("dataset", "")) if facts else str(description.get("Name", "")),
         identity=_identity(description),
         version=", ".join(study.versions), model_hash=", ".join(study.models),
         sessions=_sessions(out, wide, long),
         order=_order(facts, len(wide)),
+        group_column=study.options.get("group_column"), controls=study.options.get("controls"),
         images=packed_rows(images, IMAGE),
         areas=_areas(long, places, wide),
         profiles=profiles(_slice_tables(out, facts, places), _excluded(extra, places)),
@@ -141,6 +142,7 @@ def _long(path: Path) -> pd.DataFrame:
         "session_id",
         "contrast",
         "region",
+        "levels_source",
         "source_image",
         "model_hash",
         "version",
@@ -303,9 +305,10 @@ def _identity(description: Mapping[str, Any]) -> str:
 
 
 def _study(
-    long: pd.DataFrame, wide: Sequence[Row], images: Sequence[Row], contrasts: Sequence[str],
+    long: pd.DataFrame, wide: Sequence[Row], contrasts: Sequence[str],
     tables: Mapping[str, Trace], extra: Mapping[str, Any],
 ) -> Study:  # fmt: skip
+    measured = long[long["area_mm2"].notna()]
     return Study(
         versions=sorted(long["version"].dropna().unique()),
         models=sorted(long["model_hash"].dropna().unique()),
@@ -316,7 +319,7 @@ def _study(
         sites=int(long["site"].nunique()),
         libraries=library_versions(),
         tables=tables,
-        regions=frozenset(long["region"].dropna()),
-        levels_sources=frozenset(str(source) for image in images if (source := image.get("levels_source"))),
+        regions=frozenset(measured["region"].dropna()),
+        levels_sources=frozenset(measured["levels_source"].dropna()),
         options=extra.get("Options", {}),
     )
