@@ -28,7 +28,7 @@ _PLAIN: dict[str, tuple[str, str | None]] = {
     "region": (
         "Stretch of cord: cord (everything seen), common (what all images of the session cover), "
         "vert-C3 or vert-C2:C3 (vertebral levels), disc-C2C3 (5 mm to either side of a disc), "
-        "pmj-50 (20 mm about 50 mm below the pontomedullary junction)",
+        "pmj-50 (20 mm about 50 mm, or another distance, below the pontomedullary junction)",
         None,
     ),
     "start_mm": ("Upper end of the region along the session's cord axis, growing downwards", _MM),
@@ -97,12 +97,12 @@ _LEVELLED: dict[str, tuple[str, dict[str, str]]] = {
         {"model": "the network", "corrected": "the network, merged with a corrected mask"},
     ),
     "levels_source": (
-        "Where the vertebral levels come from",
+        "Where the labels of the region come from; of cord and common, most discs of the image",
         {
             "given": "disc labels of this image",
-            "found": "found in this image and the others of its session",
+            "found": "at least one was found in this image and the others of its session",
             "shared": "given or found in other images of the session, through scanner space",
-            "none": "no levels",
+            "none": "no levels, or none that are sure",
         },
     ),
     "angle_source": (
