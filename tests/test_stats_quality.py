@@ -12,7 +12,7 @@ from softseg_bids.app.exclusions import Exclusion, read_exclusions
 from softseg_bids.app.group_compression import read_sites
 from softseg_bids.app.outcome import Stop
 from softseg_bids.stats.compression import NARROW, Cord, cord_of, level_minima, ratios, site_level, sites
-from softseg_bids.stats.ledger import of_images, of_people
+from softseg_bids.stats.ledger import of_centres, of_groups, of_images, of_people
 from softseg_bids.stats.outliers import OTHER_CONTRASTS, SITE, outliers
 
 
@@ -238,11 +238,13 @@ def test_the_ledger_says_why_an_image_does_not_enter() -> None:
         ("e", "vert-C3", "good", 1.0, 70.0, "slices"),
         ("f", "cord", "good", 0.5, 70.0, None),
         ("g", "vert-C3", "good", 1.0, 70.0, None),
+        ("h", "vert-C3", "good", 1.0, 70.0, None),
     ]
     names = ["source_image", "region", "csa_fit", "coverage", "area_mm2", "excluded"]
     frame = pd.DataFrame(rows, columns=names).assign(
-        participant_id="sub-01", session_id=None, contrast="T2w", excluded_reason="motion"
+        participant_id="sub-01", session_id=None, contrast="T2w", excluded_reason="motion", flags=None
     )
+    frame.loc[frame["source_image"] == "h", "flags"] = "jump;far_from_isocentre"
     found = {(row["input"], row["status"]): row for row in of_images(frame, 0.8)}
     assert set(found) == {
         ("a", "not covered"),
@@ -250,7 +252,15 @@ def test_the_ledger_says_why_an_image_does_not_enter() -> None:
         ("c", "limited"),
         ("d", "excluded"),
         ("e", "slices excluded"),
+        ("h", "far off"),
     }
+    assert found["h", "far off"]["figures"] == ("norms",)
+    # Everything that looks at good images only, and everything that looks at regions.
+    limited = {"groups", "centres", "vendors", "power", "profile", "norms"}
+    assert set(found["c", "limited"]["figures"]) == limited
+    assert set(found["a", "not covered"]["figures"]) > limited | {"agreement", "rescan", "harmonisation"}
+    [asked] = [row for row in of_images(frame, 0.8, include_limited=True) if row["status"] == "limited"]
+    assert asked["figures"] == ("norms",)
     assert found["a", "not covered"]["region"] == "vert-C3 (50 %);vert-C4 (20 %)"
     assert found["d", "excluded"]["reason"] == "motion"
 
@@ -263,3 +273,28 @@ def test_the_ledger_names_people_without_covariates() -> None:
         ("sub-02", "age is not known"),
         ("sub-01", "pathology is not known"),
     ]
+    assert "centres" in rows[1]["figures"] and "norms" not in rows[1]["figures"]
+    people["height"] = [1.8, np.nan]
+    own = of_people(people, ["age"], "pathology", "pathology + height")
+    figures = {row["reason"].split()[0]: set(row["figures"]) for row in own}
+    assert figures["height"] == {"groups"} and "groups" not in figures["age"]
+
+
+def test_the_ledger_names_who_has_nobody_to_be_compared_with() -> None:
+    people = pd.DataFrame({
+        "participant_id": [f"sub-{n}" for n in range(7)], "session_id": "",
+        "site": ["A", "A", "A", "B", None, "A", "A"],
+        "manufacturer": ["GE", None, "GE", "GE", "GE", "GE", "GE"],
+        "group": ["HC", "HC", "HC", "HC", "MS", "MS", None],
+    })  # fmt: skip
+    found = {
+        (row["participant_id"], row["status"]): row
+        for row in [*of_centres(people), *of_groups(people, "group")]
+    }
+    assert set(found) == {
+        ("sub-3", "lone site"), ("sub-4", "no site"), ("sub-1", "no vendor"), ("sub-4", "small group"),
+        ("sub-5", "small group"),
+    }  # fmt: skip
+    assert found["sub-3", "lone site"]["figures"] == ("centres", "vendors")
+    assert found["sub-5", "small group"]["reason"] == "2 of group MS, 3 are needed"
+    assert of_centres(people.assign(site=None)) == []

@@ -28,7 +28,7 @@ from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.results import session_facts, session_tables
 from softseg_bids.app.settings import Settings
 from softseg_bids.bids import derivatives
-from softseg_bids.stats.ledger import of_images, of_people, of_sessions
+from softseg_bids.stats.ledger import of_batches, of_centres, of_groups, of_images, of_people, of_sessions
 from softseg_bids.stats.outliers import outliers
 from softseg_bids.stats.variability import spread as variability
 
@@ -86,7 +86,7 @@ def run(settings: Settings) -> Exit:
         given = read_sites(settings.compression) if settings.compression != Path() else None
         tables["compression"], tables["compression_sites"] = compression(study.best, slices, given, excluded)
     unknown = [exclusion for exclusion in exclusions if exclusion not in used]
-    tables["missing"] = _ledger(study, long, facts, unknown)
+    tables["missing"] = _ledger(study, long, facts, unknown, tables)
     write(settings.out, long, best, facts, study, tables)
     write_group_page(settings.out)
     sys.stderr.write(
@@ -168,14 +168,22 @@ def _beside(frame: pd.DataFrame, areas: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ledger(
-    study: Study, long: pd.DataFrame, facts: Sequence[dict[str, Any]], unknown: Sequence[Exclusion]
+    study: Study,
+    long: pd.DataFrame,
+    facts: Sequence[dict[str, Any]],
+    unknown: Sequence[Exclusion],
+    tables: Mapping[str, Sequence[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
     sessions = [{"who": who(said), "missing": said["missing"], "images": said["images"]} for said in facts]
+    settings = study.settings
     group = study.group if study.control is not None else None
-    return [
-        *of_sessions(sessions, study.settings.contrast_set),
-        *of_images(long, LEAST_COVERAGE),
-        *of_people(study.people, study.covariates, group),
+    rows = [
+        *of_sessions(sessions, settings.contrast_set),
+        *of_images(long, LEAST_COVERAGE, settings.include_limited),
+        *of_people(study.people, study.covariates, group, settings.formula),
+        *(of_groups(study.people, group) if group is not None else []),
+        *of_centres(study.best.drop_duplicates(WHO)),
+        *of_batches(study.best, tables.get("harmonisation", ())),
         *(
             {
                 "input": each.file, "status": "unknown exclusion", "reason": "no image of this name is there",
@@ -184,6 +192,14 @@ def _ledger(
             for each in unknown
         ),
     ]  # fmt: skip
+    # Nobody is missing from a table that is not there.
+    absent = {name for name in OPTIONAL if not tables.get(name)}
+    kept = [(row, _there(row["figures"], absent)) for row in rows]
+    return [{**row, "figures": figures} for row, figures in kept if figures]
+
+
+def _there(figures: str | Sequence[str], absent: set[str]) -> str | list[str]:
+    return figures if isinstance(figures, str) else [name for name in figures if name not in absent]
 
 
 def chosen_tables(settings: Settings) -> list[Path]:

@@ -105,6 +105,13 @@ def site_term(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
     return [], []
 
 
+def names_in(formula: str) -> set[str]:
+    """Names of columns (and functions) that stand in a formula: ``age_group`` holds no ``group``."""
+    quotes = re.findall(r"""Q\(\s*["']([^"']*)["']\s*\)""", formula)
+    bare = re.sub(r"""(["']).*?\1""", "", formula)
+    return set(re.findall(r"[^\W\d]\w*", bare)) | set(quotes)
+
+
 def quoted(name: str) -> str:
     """A column's name as formulas take it."""
     return name if name.isidentifier() else f'Q("{name}")'

@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from softseg_bids.stats.design import Design, build, quoted, site_term, usable_covariates, weights_of
+from softseg_bids.stats.design import (
+    Design,
+    build,
+    names_in,
+    quoted,
+    site_term,
+    usable_covariates,
+    weights_of,
+)
 from softseg_bids.stats.estimate import Interval, noncentrality_interval
 from softseg_bids.stats.mixed import Fit, fit
 
@@ -21,9 +29,13 @@ LEAST_EACH = 3
 
 
 def group_column(frame: pd.DataFrame, asked: str | None) -> str | None:
-    """The column that tells patients from controls: the one asked for, else the first that is there."""
-    names = (asked,) if asked else GROUP_COLUMNS
-    return next((name for name in names if name in frame and frame[name].nunique() > 0), None)
+    """The column that tells patients from controls: the one asked for, else the first that tells groups.
+
+    A column that is the same for all is taken where no other tells more.
+    """
+    names = [name for name in ((asked,) if asked else GROUP_COLUMNS) if name in frame]
+    kinds = {name: int(frame[name].nunique()) for name in names}
+    return next((name for least in (2, 1) for name in names if kinds[name] >= least), None)
 
 
 def control_label(values: pd.Series, asked: str | None = None) -> str | None:
@@ -108,12 +120,12 @@ def _compare(
         site, said = site_term(part)
         terms, notes = [group, *map(quoted, kept), *site], notes + said
     else:
-        terms, notes = [formula if column in formula else f"{group} + {formula}"], []
-    if part["person_id"].duplicated().any() and "person_id" not in " ".join(terms):
+        terms, notes = [formula if column in names_in(formula) else f"{group} + {formula}"], []
+    if part["person_id"].duplicated().any() and "person_id" not in names_in(" ".join(terms)):
         terms.append("(1|person_id)")
     try:
         design = build(part, outcome, terms)
-        model, covariance, method = _fitted(design, column)
+        model, covariance, method = _fitted(design)
     except ValueError as error:
         note = f"no estimate: {error}"
         if "depend on each other" in str(error):
@@ -128,7 +140,7 @@ def _compare(
     for name in others:
         weights = weights_of(
             design,
-            *[term for term in design.names if column in term and f"[T.{name}]" in term and ":" not in term],
+            *[term for term in design.names if _is_of(term, column, name)],
         )
         people = {**basis, "group": name, "n_people": int((design.frame[column] == name).sum())}
         if not weights.any() or not people["n_people"]:
@@ -142,7 +154,13 @@ def _compare(
     return rows
 
 
-def _fitted(design: Design, column: str) -> tuple[Fit, np.ndarray | None, str]:
+def _is_of(term: str, column: str, group: str) -> bool:
+    """Whether a coefficient is the group's own: of its column, and no interaction."""
+    factor, _, level = term.partition("[T.")
+    return level == f"{group}]" and ":" not in factor and column in names_in(factor)
+
+
+def _fitted(design: Design) -> tuple[Fit, np.ndarray | None, str]:
     """The model for effect sizes, the coefficients' covariance for intervals, and how it was made."""
     model = fit(design.outcome, design.matrix, design.terms)
     if not design.terms:

@@ -14,6 +14,7 @@ from softseg_bids.stats.design import OWN_STRETCHES, usable_covariates
 LEAST_TO_FIT = 10
 # Of a batch's people this share must lie within the ages that the other batches cover.
 OVERLAP = 0.5
+EVERY_BATCH = "all"
 ROW = ["participant_id", "session_id"]
 
 
@@ -83,7 +84,7 @@ def harmonise(
     if len(names) < 2:
         rows.append(
             {
-                "batch": "all",
+                "batch": EVERY_BATCH,
                 "statistic": "refused",
                 "notes": f"{len(names)} batches can be harmonised, two are needed",
             }
@@ -120,7 +121,7 @@ def harmonise(
     try:
         found = combat(values, batches, _numbers(sessions, kept), fit_rows, who, least=LEAST_TO_FIT)
     except ValueError as error:
-        return Harmonised(empty, [*rows, {"batch": "all", "statistic": "refused", "notes": str(error)}])
+        return Harmonised(empty, [*rows, {"batch": EVERY_BATCH, "statistic": "refused", "notes": str(error)}])
     method = ("longitudinal " if longitudinal else "") + (
         "ComBat, empirical Bayes" if found.bayes else "location and scale"
     )

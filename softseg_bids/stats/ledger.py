@@ -7,12 +7,27 @@ from typing import Any
 
 import pandas as pd
 
+from softseg_bids.stats.centres import LEAST_EACH as LEAST_OF_SITE
+from softseg_bids.stats.design import OWN_STRETCHES, names_in
+from softseg_bids.stats.groups import LEAST_EACH as LEAST_OF_GROUP
+from softseg_bids.stats.harmonise import EVERY_BATCH, batch_names
+
+FAR = "far_from_isocentre"
 WHO = ["participant_id", "session_id"]
 # Which tables each cause takes somebody out of.
 ALL = "all"
-BY_REGION = ("wide", "variability", "contrasts", "agreement", "groups", "centres", "norms", "change")
-LIMITED = ("groups", "norms", "power")
+BETWEEN_PEOPLE = ("groups", "centres", "vendors", "power", "profile")
+BY_REGION = (
+    "wide", "variability", "contrasts", "agreement", "rescan", *BETWEEN_PEOPLE, "norms", "change",
+    "harmonisation",
+)  # fmt: skip
+LIMITED = (*BETWEEN_PEOPLE, "norms")
+# What is asked of limited images all the same, with --include-limited.
+ALWAYS_GOOD = ("norms",)
 ADJUSTED = ("groups", "centres", "harmonisation", "norms", "power")
+# Who has no group is not known to be a control, and in no group's mean.
+GROUPED = (*BETWEEN_PEOPLE, "change_model")
+OF_SITES = ("centres", "vendors")
 
 
 def of_sessions(sessions: Iterable[dict[str, Any]], contrast_set: Sequence[str]) -> list[dict[str, Any]]:
@@ -49,7 +64,9 @@ def of_sessions(sessions: Iterable[dict[str, Any]], contrast_set: Sequence[str])
     return rows
 
 
-def of_images(long: pd.DataFrame, least_coverage: float) -> list[dict[str, Any]]:
+def of_images(
+    long: pd.DataFrame, least_coverage: float, include_limited: bool = False
+) -> list[dict[str, Any]]:
     """Measured images that do not enter: excluded, too coarse, limited, or with too little of a region.
 
     Parameters
@@ -57,6 +74,8 @@ def of_images(long: pd.DataFrame, least_coverage: float) -> list[dict[str, Any]]
     long : DataFrame
         All rows, with ``excluded`` and ``excluded_reason`` where something was excluded.
     least_coverage : float
+    include_limited : bool
+        Whether limited images enter comparisons between people.
     """
     rows: list[dict[str, Any]] = []
     measured = long[long["area_mm2"].notna() | (long["coverage"] == 0)]
@@ -75,7 +94,10 @@ def of_images(long: pd.DataFrame, least_coverage: float) -> list[dict[str, Any]]
     rows += _regions(coarse, "coarse", _same(coarse, "its pixels are too coarse to measure an area"), (ALL,))
     fine = measured[measured["csa_fit"] != "no"]
     limited = fine[fine["csa_fit"] == "limited"]
-    rows += _regions(limited, "limited", _same(limited, "pixels or plane limit the area"), LIMITED)
+    without = ALWAYS_GOOD if include_limited else LIMITED
+    rows += _regions(limited, "limited", "pixels or plane limit the area", without)
+    far = fine[(fine["csa_fit"] == "good") & fine["flags"].fillna("").astype(str).str.contains(FAR)]
+    rows += _regions(far, "far off", "far from the isocentre, gradients not corrected", ALWAYS_GOOD)
     short = fine[(fine["coverage"] < least_coverage) & ~fine["region"].isin(["cord"])]
     percent = short["coverage"].mul(100).round().astype(int).astype(str)
     rows += _regions(
@@ -84,8 +106,10 @@ def of_images(long: pd.DataFrame, least_coverage: float) -> list[dict[str, Any]]
     return rows
 
 
-def of_people(sessions: pd.DataFrame, covariates: Sequence[str], group: str | None) -> list[dict[str, Any]]:
-    """People without a covariate that the models adjust for, or without a group.
+def of_people(
+    sessions: pd.DataFrame, covariates: Sequence[str], group: str | None, formula: str | None = None
+) -> list[dict[str, Any]]:
+    """People without a covariate that the models adjust for, without a group, or in a group of too few.
 
     Parameters
     ----------
@@ -94,17 +118,103 @@ def of_people(sessions: pd.DataFrame, covariates: Sequence[str], group: str | No
     covariates : sequence of str
         Those that are used.
     group : str or None
+    formula : str, optional
+        What stands in place of the covariates where groups are compared.
     """
     rows: list[dict[str, Any]] = []
-    for name in [*covariates, *([group] if group else [])]:
+    own = [name for name in sessions if formula is not None and name in names_in(formula)]
+    for name in dict.fromkeys([*covariates, *own, *([group] if group else [])]):
         lacking = sessions[sessions[name].isna()]
-        figures = ("groups", "norms") if name == group else ADJUSTED
+        if name == group:
+            figures: Sequence[str] = GROUPED
+        elif formula is None or name in own:
+            figures = ADJUSTED if name in covariates else ("groups",)
+        else:
+            figures = [figure for figure in ADJUSTED if figure != "groups"]
         rows += [
             {**dict(zip(WHO, key, strict=True)), "status": "no covariate", "reason": f"{name} is not known",
              "figures": figures}
             for key in zip(*(lacking[column].tolist() for column in WHO), strict=True)
         ]  # fmt: skip
     return rows
+
+
+def of_groups(sessions: pd.DataFrame, group: str) -> list[dict[str, Any]]:
+    """People in groups of too few to be compared.
+
+    Parameters
+    ----------
+    sessions : DataFrame
+        One row a session, with the group column.
+    group : str
+    """
+    people = sessions.drop_duplicates("participant_id").dropna(subset=[group])
+    counts = people[group].map(people[group].value_counts())
+    few = counts < LEAST_OF_GROUP
+    said = counts.astype(str) + " of group " + people[group].astype(str) + f", {LEAST_OF_GROUP} are needed"
+    return _persons(people[few], "small group", said[few], ("groups",))
+
+
+def of_centres(sessions: pd.DataFrame) -> list[dict[str, Any]]:
+    """People whose site is not known or who are alone there; and those whose scanner has no known maker.
+
+    Parameters
+    ----------
+    sessions : DataFrame
+        One row a session: `WHO`, ``site``, ``manufacturer``. Without any site there are no rows: nobody
+        is missing from a comparison that is not there.
+    """
+    people = sessions.drop_duplicates("participant_id")
+    site, maker = (people[name].astype(object).fillna("").astype(str) for name in ("site", "manufacturer"))
+    if not (site != "").any():
+        return []
+    alone = (site != "") & (site.map(site.value_counts()) < LEAST_OF_SITE)
+    causes = (
+        (site == "", "no site", "its site is not known", OF_SITES),
+        (alone, "lone site", "there is nobody else of its site", OF_SITES),
+        (
+            (site != "") & ~alone & (maker == ""),
+            "no vendor",
+            "its scanner's maker is not known",
+            ("vendors",),
+        ),
+    )
+    return [
+        row
+        for where, status, reason, figures in causes
+        for row in _persons(people[where], status, _same(people[where], reason), figures)
+    ]
+
+
+def of_batches(best: pd.DataFrame, harmonisation: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Images of batches that were not harmonised.
+
+    Parameters
+    ----------
+    best : DataFrame
+        One row a session, contrast and region, with ``source_image site scanner software``.
+    harmonisation : iterable of dict
+        Rows of its table.
+    """
+    batch = batch_names(best)
+    rows: list[dict[str, Any]] = []
+    for refusal in harmonisation:
+        if refusal["statistic"] != "refused" or refusal["batch"] == EVERY_BATCH:
+            continue
+        there = (batch == refusal["batch"]) & ~best["region"].isin(OWN_STRETCHES)
+        if "region" in refusal:
+            there &= (best["region"] == refusal["region"]) & (best["contrast"] == refusal["contrast"])
+        rows += _regions(best[there], "refused batch", refusal["notes"], ("harmonisation",))
+    return rows
+
+
+def _persons(
+    people: pd.DataFrame, status: str, reason: pd.Series, figures: Sequence[str]
+) -> list[dict[str, Any]]:
+    return [
+        {"participant_id": name, "status": status, "reason": said, "figures": figures}
+        for name, said in zip(people["participant_id"], reason, strict=True)
+    ]
 
 
 def _same(frame: pd.DataFrame, text: str) -> pd.Series:
