@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from test_group import row, write_session
 
 from softseg_bids.app.cli import main
@@ -140,6 +141,11 @@ class TestEveryTable:
         assert found["formula"] == "csa ~ pathology + age + sex + (1|site)"
         assert "without age are left out" in found["notes"] and found["versus"] == "HC"
 
+    def test_vendors_are_those_of_controls(self, out: Path) -> None:
+        [found] = table(out, "vendors", **C3, statistic="cov_within_site")
+        [power] = table(out, "power", **C3, statistic="people_per_group", effect_percent="5")
+        assert found["n_people"] == power["n_people"] == "32"
+
     def test_what_a_session_saw_is_compared_within_it_only(self, out: Path) -> None:
         within = ("variability", "contrasts", "agreement", "rescan")
         between = ("groups", "centres", "vendors", "power", "norms", "profile")
@@ -208,6 +214,9 @@ def test_a_patients_only_site_is_refused_with_everybody_fitted_on(tmp_path: Path
     assert {each["site"] for each in rows if each["area_harmonised_mm2"] != "n/a"} == {"S0", "S1"}
     text = (tmp_path / "logs" / "CITATION.md").read_text()
     assert "fitted on everybody, the group being kept" in text and "was refused" in text
+    missing = table(tmp_path, "missing", status="refused batch")
+    assert len(missing) == 18 * 3 and {each["figures"] for each in missing} == {"harmonisation"}
+    assert "cord" not in missing[0]["region"] and "vert-C3" in missing[0]["region"]
     # A difference of the groups is not taken for one of scanners.
     shifts = table(tmp_path, "harmonisation", statistic="shift", **C3)
     assert len(shifts) == 2
@@ -326,7 +335,21 @@ def test_visits_are_compared_over_the_identical_stretch(tmp_path: Path) -> None:
     for each in rows:
         assert float(each["change_mm2"]) == pytest.approx(-0.7, abs=0.1)
         assert float(each["years"]) == pytest.approx(1.0, abs=0.01)
+        assert each["annual_ci_low"] == "n/a" and "no repeats to know" in each["notes"]
     assert {each["statistic"] for each in table(tmp_path, "change_model")} >= {"annual_change"}
+    # T2w was scanned twice: the noise is known, of the stretch from what the session's images share.
+    for region, like, said in (
+        ("vert-C3", "vert-C3", ""),
+        ("stretch", "common", "over their common stretch"),
+    ):
+        found = table(tmp_path, "change", contrast="T2w", region=region)
+        [sd] = table(tmp_path, "rescan", contrast="T2w", statistic="sd_within", region=like)
+        half = stats.t.ppf(0.975, float(sd["df"])) * 2**0.5 * float(sd["estimate"])
+        assert len(found) == 6 and all(said in each["notes"] for each in found)
+        for each in found:
+            low, high, years = (float(each[name]) for name in ("annual_ci_low", "annual_ci_high", "years"))
+            assert (low + high) / 2 == pytest.approx(float(each["annual_mm2"]), rel=1e-4)
+            assert (high - low) / 2 * years == pytest.approx(half, rel=1e-4)
 
 
 def test_compression_is_detected_or_given(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from softseg_bids.stats.centres import POOLED, centres, vendor_variation
-from softseg_bids.stats.design import build, site_term, tidy, usable_covariates
+from softseg_bids.stats.design import build, names_in, site_term, tidy, usable_covariates
 from softseg_bids.stats.groups import control_label, differences, group_column
 from softseg_bids.stats.norms import PUBLISHED
 from softseg_bids.stats.power import people_needed, sample_sizes
@@ -148,6 +148,21 @@ class TestGroups:
         none = differences(study(), "pathology", "HC", formula="age + np.log(pathology)")
         assert "no estimate" in pick(none, **C3)["notes"]
 
+    def test_names_that_hold_the_groups_name_are_not_the_group(self) -> None:
+        frame = study().rename(columns={"pathology": "group"})
+        frame["age_group"] = np.where(frame["age"] > 35, "MS", "young")
+        found = pick(differences(frame, "group", "HC", formula="age_group"), **C3, statistic="difference")
+        assert found["formula"] == "csa ~ group + age_group"
+        same = pick(
+            differences(frame, "group", "HC", formula="group + age_group"), **C3, statistic="difference"
+        )
+        part = frame.query("region == 'vert-C3' and contrast == 'T2w'")
+        known = smf.ols("area_mm2 ~ group + age_group", part).fit().params["group[T.MS]"]
+        assert found["estimate"] == pytest.approx(known) and same["estimate"] == pytest.approx(known)
+        assert names_in("C(age_group) + Q('my group') + (1|site)") == {
+            "C", "age_group", "Q", "my group", "site",
+        }  # fmt: skip
+
     def test_controls_are_the_reference_wherever_they_stand_in_the_alphabet(self) -> None:
         frame = study()
         frame["pathology"] = frame["pathology"].map({"HC": "healthy", "MS": "ALS"})
@@ -166,6 +181,12 @@ class TestGroups:
         assert group_column(study(), None) == "pathology" and group_column(study(), "diagnosis") is None
         assert control_label(pd.Series(["MS", "Healthy"])) == "Healthy"
         assert control_label(pd.Series(["MS", "x"])) is None
+        frame = pd.DataFrame(
+            {"pathology": ["HC", "HC"], "group": ["trained", "not"], "diagnosis": [None, None]}
+        )
+        assert group_column(frame, None) == "group" and group_column(frame, "pathology") == "pathology"
+        assert group_column(frame[["pathology", "diagnosis"]], None) == "pathology"
+        assert group_column(frame[["diagnosis"]], None) is None
         assert control_label(pd.Series(["MS", "x"]), "x") == "x"
 
 
@@ -210,6 +231,21 @@ class TestCentres:
         for name in ("sd_site", "sd_people"):
             want = {"region": "vert-C3", "contrast": POOLED, "statistic": name}
             assert pick(plain, **want)["estimate"] == pytest.approx(pick(moved, **want)["estimate"], rel=1e-6)
+
+    def test_pooled_over_the_contrast_set_only(self) -> None:
+        frame = study(people=120, sites=6)
+        third = frame[frame["contrast"] == "T1w"].assign(contrast="DWI")
+        # A distorted contrast that half of the people have, other sites more than others.
+        third = third[third["participant_id"].str[4:].astype(int) % 2 == 0]
+        third["area_mm2"] += 10 * (third["site"] == "S0")
+        whole = pd.concat([frame, third])
+        plain, pooled = centres(frame), centres(whole, contrast_set=["T1w", "T2w", "MTon"])
+        want = {"region": "vert-C3", "contrast": POOLED, "statistic": "sd_site"}
+        assert pick(pooled, **want)["estimate"] == pytest.approx(pick(plain, **want)["estimate"])
+        assert pick(centres(whole), **want)["estimate"] != pytest.approx(pick(plain, **want)["estimate"])
+        assert pick(pooled, region="vert-C3", contrast="DWI", statistic="sd_site")["n_people"] == 60
+        alone = centres(whole, contrast_set=["T1w"])
+        assert not [row for row in alone if row["contrast"] == POOLED]
 
     def test_one_site(self) -> None:
         assert "1 sites of 2 people" in pick(centres(study()), **C3)["notes"]

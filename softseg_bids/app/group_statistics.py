@@ -12,7 +12,7 @@ import pandas as pd
 
 from softseg_bids.app.group_profiles import NOTHING, Excluded
 from softseg_bids.app.group_tables import usable_rows
-from softseg_bids.app.group_visits import visits
+from softseg_bids.app.group_visits import WHOLE, visits
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.settings import Settings
 from softseg_bids.core.levels import LEVEL_NAMES
@@ -158,8 +158,12 @@ def statistics(study: Study) -> dict[str, Rows]:
         "agreement": agreement(study.best, settings.contrast_set),
         "rescan": rescan(again),
         "groups": _groups(study, fixed),
-        "centres": centres(_with_repeats(fixed, repeats), [*wanted, *([study.group] if study.group else [])]),
-        "vendors": vendor_variation(fixed),
+        "centres": centres(
+            _with_repeats(fixed, repeats),
+            [*wanted, *([study.group] if study.group else [])],
+            contrast_set=settings.contrast_set,
+        ),
+        "vendors": vendor_variation(controls),
         "power": sample_sizes(controls, repeats, wanted),
         "profile": _profile(study, fixed),
     }
@@ -253,6 +257,8 @@ def _change(study: Study, seen: pd.DataFrame, repeats: Rows) -> tuple[Rows, Rows
         for row in repeats
         if row["statistic"] == "sd_within" and "estimate" in row
     }
+    # Repeats are of one session, and what all its images saw is the identical stretch of them.
+    noise |= {(WHOLE, contrast): sd for (region, contrast), sd in noise.items() if region == "common"}
     alignment = {
         (row.participant_id, row.session_id, row.contrast, row.region): row.alignment
         for row in seen.itertuples()
@@ -264,6 +270,11 @@ def _change(study: Study, seen: pd.DataFrame, repeats: Rows) -> tuple[Rows, Rows
         }
         for row in changes(seen, noise)
     ]
+    for row in rows:
+        if row["region"] == WHOLE and np.isfinite(row["ci_low"]):
+            row["notes"] = "; ".join(
+                filter(None, [row["notes"], "noise from repeats over their common stretch"])
+            )
     if study.group is None:
         return rows, slopes(seen)
     groups = study.people.drop_duplicates("person_id").set_index("person_id")[study.group]

@@ -18,9 +18,12 @@ POOLED = "pooled"
 
 
 def centres(
-    best: pd.DataFrame, covariates: Sequence[str] = ("age", "sex"), outcome: str = "area_mm2"
+    best: pd.DataFrame,
+    covariates: Sequence[str] = ("age", "sex"),
+    outcome: str = "area_mm2",
+    contrast_set: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """``csa ~ age + sex + ... + (1|site)`` of each region and contrast, and pooled over contrasts.
+    """``csa ~ age + sex + ... + (1|site)`` of each region and contrast, and pooled over the contrast set.
 
     Parameters
     ----------
@@ -28,6 +31,8 @@ def centres(
         One row a participant, contrast and region (and run, where there are repeats), with
         ``site`` and covariates as of `design.tidy`.
     covariates : sequence of str
+    contrast_set : sequence of str, optional
+        What is pooled; by default every contrast. Distorted ones (DWI) would shift whom they are of.
 
     Returns
     -------
@@ -42,8 +47,9 @@ def centres(
     known = known[known["site"] != ""]
     for region, there in known.groupby("region", sort=False, observed=True):
         parts = [(str(name), part) for name, part in there.groupby("contrast", sort=False, observed=True)]
-        if len(parts) > 1 and region != "cord":
-            parts.append((POOLED, _person_means(there, outcome)))
+        members = there if contrast_set is None else there[there["contrast"].isin(contrast_set)]
+        if members["contrast"].nunique() > 1 and region != "cord":
+            parts.append((POOLED, _person_means(members, outcome)))
         for contrast, part in parts:
             rows += [
                 {"region": region, "contrast": contrast, **row} for row in _sites(part, covariates, outcome)
@@ -171,7 +177,8 @@ def vendor_variation(best: pd.DataFrame, outcome: str = "area_mm2") -> list[dict
     Parameters
     ----------
     best : DataFrame
-        One row a participant, contrast and region with ``site`` and ``manufacturer``.
+        One row a participant, contrast and region with ``site`` and ``manufacturer``; of controls, as
+        those of spine-generic are of healthy people.
 
     Returns
     -------

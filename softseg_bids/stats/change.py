@@ -32,8 +32,9 @@ def changes(visits: pd.DataFrame, rescan_sd: dict[tuple[str, str], Interval]) ->
     Returns
     -------
     list of dict
-        ``... baseline_session change_mm2 ci_low ci_high change_percent annual_mm2 annual_percent years
-        flags notes``.
+        ``... baseline_session change_mm2 ci_low ci_high change_percent annual_mm2 annual_ci_low
+        annual_ci_high annual_percent years flags notes``; the dates are exact, so that an annual change is
+        as sure as the change.
     """
     rows: list[dict[str, Any]] = []
     keys = ["person_id", "contrast", "region"]
@@ -43,21 +44,25 @@ def changes(visits: pd.DataFrame, rescan_sd: dict[tuple[str, str], Interval]) ->
             continue
         first, *later = part.to_dict("records")
         sd = rescan_sd.get((str(region), str(contrast)))
+        elsewhere = any(name == str(contrast) for _, name in rescan_sd)
+        why = "no repeats over this region" if elsewhere else "no repeats to know the noise from"
         rows += [
-            {"person_id": person, "contrast": contrast, "region": region, **_change(first, visit, sd)}
+            {"person_id": person, "contrast": contrast, "region": region, **_change(first, visit, sd, why)}
             for visit in later
         ]
     return rows
 
 
-def _change(first: dict[Any, Any], visit: dict[Any, Any], sd: Interval | None) -> dict[str, Any]:
+def _change(
+    first: dict[Any, Any], visit: dict[Any, Any], sd: Interval | None, why_not: str
+) -> dict[str, Any]:
     change = visit["area_mm2"] - first["area_mm2"]
     years = visit["years"] - first["years"]
     rate = 1.0 / years if np.isfinite(years) and years >= LEAST_YEARS else NAN
     interval = Interval(change)
     notes = []
     if sd is None or not np.isfinite(sd.estimate):
-        notes.append("no interval: no repeats to know the noise from")
+        notes.append(f"no interval: {why_not}")
     else:
         interval = Interval.t(change, float(np.sqrt(2.0)) * sd.estimate, sd.df)
     if not np.isfinite(years):
@@ -72,6 +77,7 @@ def _change(first: dict[Any, Any], visit: dict[Any, Any], sd: Interval | None) -
         "baseline_session": first["session_id"], "years": years, "baseline_mm2": first["area_mm2"],
         "area_mm2": visit["area_mm2"], "change_mm2": change, "ci_low": interval.low, "ci_high": interval.high,
         "change_percent": 100.0 * change / first["area_mm2"], "annual_mm2": rate * change,
+        "annual_ci_low": rate * interval.low, "annual_ci_high": rate * interval.high,
         "annual_percent": rate * 100.0 * change / first["area_mm2"], "coverage": visit["coverage"],
         "shift_error_mm": visit["shift_error_mm"], "flags": flags, "notes": "; ".join(notes),
     }  # fmt: skip
