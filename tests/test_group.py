@@ -179,6 +179,46 @@ def test_chosen_participants(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "01, 02" in capsys.readouterr().err
 
 
+def test_chosen_sessions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for session in ("A", "B"):
+        rows = [row(session_id=f"ses-{session}", area_mm2=70.0 + (session == "B"))]
+        said = {"participant": "01", "session": session, "missing": [], "images": []}
+        said |= {"participant_row": {}, "session_row": {}}
+        table = derivatives.session_table(tmp_path, "01", session)
+        derivatives.write_table(table, rows, columns=LONG, extra={"Session": said})
+    assert group(tmp_path, "--session-label", "ses-B") == 0
+    assert [each["area_mm2"] for each in read(tmp_path / "group_csa.tsv")] == ["71"]
+    assert [each["session_id"] for each in read(tmp_path / "group_csa_wide.tsv")] == ["ses-B"]
+    assert group(tmp_path, "--session-label", "C") == 18
+    assert "no results of ses-C; it has A, B" in capsys.readouterr().err
+
+
+def test_the_site_is_of_the_column_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, place in (("01", "east"), ("02", "n/a")):
+        rows = [row(participant=name, site="first")]
+        write_session(tmp_path, name, rows, participant_row={"centre": place})
+    assert group(tmp_path) == 0
+    assert {each["site"] for each in read(tmp_path / "group_csa.tsv")} == {"first"}
+    assert group(tmp_path, "--site-column", "centre") == 0
+    assert [each["site"] for each in read(tmp_path / "group_csa.tsv")] == ["east", "n/a"]
+    assert group(tmp_path, "--site-column", "ward") == 64
+    assert (
+        "--site-column ward: no such column of participants.tsv; there are centre" in capsys.readouterr().err
+    )
+
+
+def test_options_that_choose_scans_are_of_the_participant_level(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_session(tmp_path, "01", [row()])
+    chosen = tmp_path / "filter.json"
+    chosen.write_text("{}")
+    for option in (("--contrasts", "T2w"), ("--bids-filter-file", str(chosen))):
+        assert group(tmp_path, *option) == 64
+        assert f"{option[0]} chooses scans" in capsys.readouterr().err
+    assert not (tmp_path / "group_csa.tsv").exists()
+
+
 def test_text_that_looks_like_numbers_stays_text(tmp_path: Path) -> None:
     write_session(tmp_path, "01", [row(run="01", model_hash="012345678901")])
     assert group(tmp_path) == 0

@@ -17,6 +17,7 @@ import pandas as pd
 
 from softseg_bids.app.columns import LONG
 from softseg_bids.app.exclusions import Exclusion, read_exclusions
+from softseg_bids.app.group_choice import check_options, chosen_tables, with_sites
 from softseg_bids.app.group_columns import DESCRIBED, TABLES
 from softseg_bids.app.group_compression import compression, read_sites
 from softseg_bids.app.group_page import write_group_page
@@ -25,7 +26,7 @@ from softseg_bids.app.group_read import WHO, Rows, people, read_long, who
 from softseg_bids.app.group_statistics import Study, harmonised, statistics, study_of
 from softseg_bids.app.group_tables import LEAST_COVERAGE, QC, best_images, quality, wide
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.app.results import session_facts, session_tables
+from softseg_bids.app.results import session_facts
 from softseg_bids.app.settings import Settings
 from softseg_bids.bids import derivatives
 from softseg_bids.stats.ledger import of_batches, of_centres, of_groups, of_images, of_people, of_sessions
@@ -51,9 +52,10 @@ def run(settings: Settings) -> Exit:
     ------
     Stop
         66 if OUT holds no results (or, for the page alone, no tables of a group), 18 for an unknown
-        participant, 64 if results of different models or versions would be pooled, or an option names
-        what is not there.
+        participant or session, 64 if results of different models or versions would be pooled, or an option
+        names what is not there or belongs to the participant level.
     """
+    check_options(settings)
     if settings.reports_only:
         if not (settings.out / "group_csa.tsv").is_file():
             what = "no tables of a group; run the group level without --reports-only first"
@@ -62,7 +64,7 @@ def run(settings: Settings) -> Exit:
         return Exit.DONE
     found = chosen_tables(settings)
     facts = [session_facts(table) for table in found]
-    long = read_long(found)
+    long = with_sites(read_long(found), facts, settings.site_column)
     if not settings.allow_mixed:
         check_uniform(long, settings.out)
     slices = {
@@ -200,31 +202,6 @@ def _ledger(
 
 def _there(figures: str | Sequence[str], absent: set[str]) -> str | list[str]:
     return figures if isinstance(figures, str) else [name for name in figures if name not in absent]
-
-
-def chosen_tables(settings: Settings) -> list[Path]:
-    """The session tables to pool.
-
-    Raises
-    ------
-    Stop
-        66 if there are none, 18 for a participant who has none.
-    """
-    tables = session_tables(settings.out)
-    if not tables:
-        raise Stop(
-            Exit.NO_INPUT, f"{settings.out}: holds no participant's results; run the participant level first"
-        )
-    if not settings.participants:
-        return tables
-    owner = {table: table.name.split("_", 1)[0].removeprefix("sub-") for table in tables}
-    unknown = sorted(set(settings.participants) - set(owner.values()))
-    if unknown:
-        there = ", ".join(sorted(set(owner.values())))
-        raise Stop(
-            Exit.NOTHING_SELECTED, f"{settings.out}: has no results of {', '.join(unknown)}; it has {there}"
-        )
-    return [table for table in tables if owner[table] in settings.participants]
 
 
 def check_uniform(long: pd.DataFrame, out: Path) -> None:
