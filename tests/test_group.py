@@ -182,7 +182,7 @@ def test_chosen_participants(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_chosen_sessions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for session in ("A", "B"):
         rows = [row(session_id=f"ses-{session}", area_mm2=70.0 + (session == "B"))]
-        said = {"participant": "01", "session": session, "missing": [], "images": []}
+        said: dict[str, Any] = {"participant": "01", "session": session, "missing": [], "images": []}
         said |= {"participant_row": {}, "session_row": {}}
         table = derivatives.session_table(tmp_path, "01", session)
         derivatives.write_table(table, rows, columns=LONG, extra={"Session": said})
