@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +14,10 @@ import pytest
 
 from bench.browser import PROGRAM, BrowserError, Tab, browser
 from bench.group_out import make_out
+from softseg_bids.app import group_page
 from softseg_bids.app.cli import main
 from softseg_bids.app.exclusions import read_exclusions
+from softseg_bids.app.group_page import write_group_page
 
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="no chromium here (Debian: apt-get install chromium): the page is not looked at"
@@ -135,6 +139,55 @@ def test_it_is_quiet_and_asks_nobody(tab: Tab, page: Path) -> None:
     assert {address.split(":")[0] for address in tab.requests} == {"file"}
     assert tab.run("window.hacked") is None
     assert tab.run("document.querySelector('h1').textContent") == EVIL
+
+
+FIGURE = """(title) => {
+  const all = Array.from(document.querySelectorAll("#plot-list figure"));
+  const found = all.find((each) => each.querySelector("h3").textContent.startsWith(title));
+  found.scrollIntoView();
+  return found.querySelector(".marks path, .why") && found;
+}"""
+
+
+def test_plots_and_numbers_are_those_of_the_tables(
+    chromium: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    make_out(out, 9, contrasts=("T1w", "T2w", "MTon"), visits=2, failures=False, figures=False)
+    listed = tmp_path / "exclude.tsv"
+    listed.write_text("file\nsub-001_ses-1_T1w\n")
+    options = ("--exclude", str(listed), "--group-column", "sex", "--controls", "M")
+    assert main(["/nowhere", str(out), "group", *options]) == 0
+
+    def figure(title: str, what: str) -> str:
+        until(chromium, f"({FIGURE})({json.dumps(title)}) !== null")
+        text: str = chromium.run(f"({FIGURE})({json.dumps(title)}){what}")
+        return text
+
+    chromium.open((out / "group.html").as_uri())
+    region = chromium.run("document.querySelector('#region').value")
+    with (out / "group_agreement.tsv").open() as file:
+        bias = next(
+            float(row["estimate"])
+            for row in csv.DictReader(file, delimiter="\t")
+            if (row["region"], row["contrast"], row["versus"], row["statistic"])
+            == (region, "T1w", "T2w", "bias")
+        )
+    drawn = figure("Agreement of two", ".querySelector('svg').textContent")
+    mean = re.search(r"mean ([-−]?[\d.]+)", drawn)
+    assert mean is not None and float(mean[1].replace("−", "-")) == pytest.approx(bias, abs=0.006)
+    # The band is that of the named controls, whatever they are called.
+    assert figure("Profiles over", ".querySelectorAll('select')[1].value") == "M"
+    said = (
+        "document.querySelector('#numbers').textContent.match(/SD over contrasts within[^.]*\\.[^)]*\\)/)[0]"
+    )
+    whole = until(chromium, said), figure("SD over contrasts", ".querySelector('svg').textContent")
+    monkeypatch.setattr(group_page, "MOST_ROWS", 5)
+    chromium.open(write_group_page(out).as_uri())
+    assert (until(chromium, said), figure("SD over contrasts", ".querySelector('svg').textContent")) == whole
+    assert "The page holds the first 5 of" in figure(
+        "Change over visits", ".querySelector('figcaption').textContent"
+    )
 
 
 def test_what_needs_a_look_stands_first(tab: Tab) -> None:

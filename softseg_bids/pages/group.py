@@ -79,6 +79,8 @@ class GroupPage:
         As `pages.methods` writes them.
     order : sequence of int
         Which of its person's sessions each is, by date; 0 the first.
+    group_column, controls : str or None
+        What tells groups apart, and what controls are called in it.
     """
 
     dataset: str
@@ -96,6 +98,8 @@ class GroupPage:
     bibliography: str = ""
     contrasts: Sequence[str] = field(default=())
     order: Sequence[int] = ()
+    group_column: str | None = None
+    controls: str | None = None
 
 
 def group_page(page: GroupPage, path: Path) -> Path:
@@ -127,6 +131,8 @@ def _content(page: GroupPage) -> dict[str, Any]:
         "flags": {name: [flag.severity, flag.meaning] for name, flag in FLAGS.items()},
         "sessions": page.sessions,
         "order": list(page.order),
+        "group_column": page.group_column,
+        "controls": page.controls,
         "images": page.images,
         "areas": page.areas,
         "profiles": page.profiles,

@@ -62,7 +62,7 @@ const panel = (title, file, ...content) => {
 // What was measured, before any model.
 const asMeasured = () => {
   const found = measured(state.region);
-  const spread = tableNamed("variability") ? rowsOf(tableNamed("variability")).filter((row) => row.region === state.region && row.sd_mm2 !== null && row.n_contrasts > 1) : [];
+  const spread = spreadIn(state.region);
   const rows = contrasts.map((contrast) => {
     const part = found.filter((row) => row.image.contrast === contrast);
     const values = part.map((row) => row.area);

@@ -76,14 +76,34 @@ const plotContrasts = () => {
   return draw;
 };
 
+// SDs over the contrasts of each session in a region, as group_variability.tsv has them.
+const spreadIn = (() => {
+  const table = tableNamed("variability");
+  const rows = table ? rowsOf(table) : [];
+  return (region) => {
+    if (!rows.length || region === "cord") return [];
+    if (rows.length === table.rows) return rows.filter((row) => row.region === region && row.sd_mm2 !== null && row.n_contrasts > 1);
+    // The page holds the first rows only: the same again from the areas, which are all here.
+    const set = split(rows[0].contrast_set);
+    return Array.from(grouped(measured(region).filter((row) => set.includes(row.image.contrast)), (row) => row.image.session))
+      .filter(([, part]) => part.length > 1)
+      .map(([session, part]) => {
+        const values = part.map((row) => row.area);
+        return {
+          participant_id: sessions.participant_id[session], session_id: sessions.session_id[session], region, contrast_set: rows[0].contrast_set,
+          members: part.map((row) => row.image.contrast).join(";"), n_contrasts: part.length, mean_mm2: mean(values), sd_mm2: deviation(values),
+        };
+      });
+  };
+})();
+
 const plotSpread = () => {
   const { plot, caption } = frame("SD over contrasts");
   const table = tableNamed("variability");
-  const rows = table ? rowsOf(table) : [];
   const sessionAt = new Map(sessions.participant_id.map((name, place) => [`${name}\t${sessions.session_id[place]}`, place]));
   return () => plot.draw(() => {
     if (!table) return "group_variability.tsv is not there; run the group level again.";
-    const here = rows.filter((row) => row.region === state.region && row.sd_mm2 !== null && row.n_contrasts > 1);
+    const here = spreadIn(state.region);
     if (!here.length) return state.region === "cord" ? "cord is another stretch in every image; choose another region." : `No session has two contrasts of the set over ${state.region}: no spread.`;
     const bySession = grouped(shownAreas(), (row) => row.image.session);
     here.sort((one, other) => one.sd_mm2 - other.sd_mm2);
@@ -163,9 +183,10 @@ const plotProfiles = () => {
   const groups = unique(reference.map((row) => row.group));
   const which = select("contrast", contrasts, () => draw());
   if (contrasts.includes("T2w")) which.value = "T2w";
-  const band = select("band of", groups, () => draw());
-  const control = groups.find((name) => /^(hc|controls?|healthy.*|n|none)$/i.test(name));
-  if (control) band.value = control;
+  // Without named controls nobody's band stands for that of healthy people.
+  const named = groups.includes(data.controls);
+  const band = select("band of", named || groups.length < 2 ? groups : ["nobody", ...groups], () => draw());
+  if (named) band.value = data.controls;
   const { plot, caption, legend } = frame("Profiles over the levels", groups.length > 1 ? [which, band] : [which], true);
   const draw = () => plot.draw(() => {
     const lines = profilesOf(which.value);
@@ -182,7 +203,7 @@ const plotProfiles = () => {
     if (suspect.length) some.push([`distrust (${suspect.length})`, "var(--s3)"]);
     if (here.length > 1) some.push([`${groups.length > 1 ? `${band.value}: ` : ""}mean and range of 95 % of new people`, "var(--band)", "square"]);
     legend(some);
-    caption.textContent = `${plural(lines.length, "image")} of ${which.value}, each interpolated over its levels${data.profiles.why ? ` (means of levels: ${data.profiles.why})` : ""}. ${here.length > 1 ? `The band is that of the study's own ${groups.length > 1 ? `group ${band.value}` : "people"} (${here[0].n_people} at ${levelName(here[0].level)}), from group_profile.tsv; norms of others stand in group_norms.tsv.` : "No band: group_profile.tsv has no range for this contrast (it needs several people)."}`;
+    caption.textContent = `${plural(lines.length, "image")} of ${which.value}, each interpolated over its levels${data.profiles.why ? ` (means of levels: ${data.profiles.why})` : ""}. ${here.length > 1 ? `The band is that of the study's own ${groups.length > 1 ? `group ${band.value}` : "people"} (${here[0].n_people} at ${levelName(here[0].level)}), from group_profile.tsv; norms of others stand in group_norms.tsv.` : band.value === "nobody" ? "No band: no group is named as the controls (--controls)." : "No band: group_profile.tsv has no range for this contrast (it needs several people)."}`;
     return {
       x: { range: [low, high], ticks: Array.from({ length: high - low }, (_, number) => ({ at: low + number + 0.5, label: levelName(low + number) })), label: "vertebral level" },
       y: { range: roomy(all.concat(here.flatMap((row) => [row.reference_low, row.reference_high]))), label: "CSA (mm²)" },
@@ -283,7 +304,9 @@ const plotChange = () => {
   const kinds = { nothing: () => "", ...colourings() };
   delete kinds.contrast;
   const by = select("colour by", Object.keys(kinds), () => draw());
-  if (tableNamed("change_model")) by.value = unique(rowsOf(tableNamed("change_model")).map((row) => row.group)).length > 1 ? Object.keys(kinds).find((name) => ["pathology", "group", "diagnosis"].includes(name)) ?? "nothing" : "nothing";
+  if (tableNamed("change_model")) by.value = unique(rowsOf(tableNamed("change_model")).map((row) => row.group)).length > 1 ? Object.keys(kinds).find((name) => name === data.group_column) ?? "nothing" : "nothing";
+  const held = tableNamed("change") ? rowsOf(tableNamed("change")).length : 0;
+  const cut = held && held < tableNamed("change").rows ? `The page holds the first ${held} of ${tableNamed("change").rows} rows of group_change.tsv.` : "";
   const { plot, caption, legend } = frame("Change over visits", Object.keys(kinds).length > 1 ? [which, scale, by] : [which, scale], true);
   const draw = () => plot.draw(() => {
     const lines = Array.from(visitLines(which.value)).filter(([, points]) => !(state.hideFailed && points.some((each) => each.image && failed(each.image))));
@@ -302,7 +325,7 @@ const plotChange = () => {
     const names = unique(items.map((item) => item.key)).sort(natural.compare);
     const shade = (name) => (by.value === "nothing" ? colourOf(which.value) : by.value === "vendor" ? vendorColour(name) : name === "n/a" ? OTHER : SERIES[names.indexOf(name) % SERIES.length]);
     legend(by.value === "nothing" ? [] : names.map((name) => [name, shade(name)]));
-    caption.textContent = `${which.value} over ${state.region}, a line a person${tableNamed("change") ? ", the identical stretch at every visit" : ""}. ${dated ? "Years since the first visit." : "Visits in their order: no dates are known."}${changed.length ? ` Red: another scanner or software than at the first visit (${changed.length}).` : ""}`;
+    caption.textContent = `${which.value} over ${state.region}, a line a person${tableNamed("change") ? ", the identical stretch at every visit" : ""}. ${dated ? "Years since the first visit." : "Visits in their order: no dates are known."}${changed.length ? ` Red: another scanner or software than at the first visit (${changed.length}).` : ""}${cut ? ` ${cut}` : ""}`;
     return {
       x: { range: roomy(items.map((item) => item.x), 0.04), label: dated ? "years since the first visit" : "visit", ticks: dated ? null : Array.from({ length: Math.max(...items.map((item) => item.x)) }, (_, number) => ({ at: number + 1, label: String(number + 1) })) },
       y: { range: roomy(items.map((item) => item.y)), label: scale.value === "mm²" ? "CSA (mm²)" : "change (%)" },
