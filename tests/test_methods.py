@@ -66,7 +66,7 @@ def seen(*statistics: str, by: Sequence[str] = ()) -> Trace:
         ("agreement", seen("bias"), "limits of agreement", "ICC"),
         ("groups", Trace(formulas=["csa ~ group + height"]), "model CSA ~ group + height, with", "of some"),
         ("centres", Trace(formulas=["csa ~ age + (1|site)", "csa ~ (1|site)"]),
-         "by the model CSA ~ age + (1|site) (of some regions and contrasts 1 other, as the tables say);", "x:"),
+         "by the model CSA ~ age + (1|site) (of some regions and contrasts 1 other", "x:"),
         ("power", seen("people_per_group"), "5 %, from the SD between the study's controls.", "repeats"),
         ("power", seen("people_per_group", "people_for_change"), "and that of its repeated scans", "x:"),
         ("harmonisation", seen("shift", "scale", by=["location and scale"]),
