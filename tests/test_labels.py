@@ -111,3 +111,26 @@ def test_folder_that_does_not_exist(tmp_path: Path) -> None:
     assert checked_folder("corrected", tmp_path) == tmp_path
     with pytest.raises(DataError, match="'corrected' does not exist"):
         checked_folder("corrected", tmp_path / "none")
+
+
+def test_what_the_app_wrote_is_no_correction_unless_its_folder_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = "softseg/sub-01/anat/sub-01_label-SC_desc-T2w_mask.nii.gz"
+    hand = "labels/sub-01/anat/sub-01_T2w_seg-manual.nii.gz"
+    touch(tmp_path, mine, hand)
+    for folder, content in (
+        ("softseg", '{"GeneratedBy": [{"Name": "other"}, {"Name": "softseg"}]}'),
+        ("labels", '{"GeneratedBy": "hand"}'),
+    ):
+        (tmp_path / folder / "dataset_description.json").write_text(content)
+
+    def found(*folders: Path, own: bool) -> Path | None:
+        files = LabelFiles(folders, ["01"], own=own)
+        return files.corrected("01", ["sub-01_T2w"], "sub-01_label-SC_desc-T2w_mask", ANAT)
+
+    assert found(tmp_path, own=True) == tmp_path / mine
+    assert not caplog.messages
+    assert found(tmp_path, own=False) == tmp_path / hand
+    assert f"{tmp_path / 'softseg'}: was made by softseg itself" in caplog.text
+    assert found(tmp_path / "softseg", own=False) == tmp_path / mine

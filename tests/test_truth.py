@@ -269,3 +269,20 @@ def test_bad_input_ends_with_its_exit_code_and_a_line(
     assert main([str(bids.root), str(out), "--tolerance", "wide"]) == 64
     assert "is not a number above 0" in capsys.readouterr().err
     assert main([str(bids.root), str(out), "--masks", str(tmp_path / "none")]) == 64
+
+
+def test_masks_of_the_app_are_no_truth_unless_their_folder_is_named(
+    bids: MakeDataset, labelled: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The app's own name of a mask is preferred to manual names: its results lie beside the manual ones."""
+    own = bids.root / "derivatives" / "softseg"
+    for contrast in ("T2w", "T1w"):
+        labelled(f"sub-01/anat/sub-01_{contrast}", 5.0)
+        mine = own / "sub-01" / "anat" / f"sub-01_label-SC_desc-{contrast}_mask.nii.gz"
+        write_image(mine, (cylinder(centred_grid(), 3.0) >= 0.5).astype(np.uint8), centred_grid())
+    (own / "dataset_description.json").write_text('{"GeneratedBy": [{"Name": "softseg"}]}')
+    for masks, used in (([], "labels/"), (["--masks", str(own)], "sub-01/anat/sub-01_label-SC")):
+        out = tmp_path / f"truth{len(masks)}"
+        assert main([str(bids.root), str(out), *masks]) == 0
+        assert [row["mask"].startswith(used) for row in table(out)] == [True, True]
+        assert float(table(out)[0]["area_soft_mm2"]) == pytest.approx((9 if masks else 25) * np.pi, rel=0.15)

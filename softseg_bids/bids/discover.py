@@ -294,7 +294,8 @@ def _with_labels(
     corrections = [path for name, path in given.items() if name == CORRECTED]
     labels = [path for name, path in given.items() if name != CORRECTED] + [root / "derivatives"]
     disc_files = LabelFiles(labels, participants)
-    corrected_files = LabelFiles(corrections, participants)
+    # What this app wrote is nobody's correction, nor a rater's mask.
+    corrected_files = LabelFiles(corrections, participants, own=False)
     return [
         replace(
             scan,

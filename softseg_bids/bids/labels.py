@@ -13,7 +13,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from softseg_bids.bids.derivatives import NAME
 from softseg_bids.bids.names import bare
+from softseg_bids.bids.sidecars import read_json
 from softseg_bids.image.volume import DataError
 
 logger = logging.getLogger(__name__)
@@ -62,13 +64,22 @@ _ANYWHERE = PurePosixPath()
 
 
 class LabelFiles:
-    """The NIfTI files below some folders, by participant; listed once."""
+    """The NIfTI files below some folders, by participant; listed once.
 
-    def __init__(self, folders: Iterable[Path], participants: Sequence[str]) -> None:
+    Parameters
+    ----------
+    folders : iterable of Path
+    participants : sequence of str
+        Labels without prefix.
+    own : bool
+        As of :func:`images_below`.
+    """
+
+    def __init__(self, folders: Iterable[Path], participants: Sequence[str], own: bool = True) -> None:
         wanted = frozenset(participants)
         self._files: dict[str, dict[str, list[Path]]] = {label: defaultdict(list) for label in participants}
         for folder in folders:
-            for path in images_below(folder, wanted):
+            for path in images_below(folder, wanted, own):
                 self._files[_participant(path.name)][bare(path)].append(path)
 
     def discs(self, participant: str, names: Sequence[str]) -> Path | None:
@@ -135,10 +146,21 @@ def checked_folder(name: str, path: Path) -> Path:
     return path
 
 
-def images_below(folder: Path, participants: frozenset[str]) -> list[Path]:
-    """The NIfTI files of some participants (labels without prefix) below a folder, sorted."""
+def images_below(folder: Path, participants: frozenset[str], own: bool = True) -> list[Path]:
+    """The NIfTI files of some participants (labels without prefix) below a folder, sorted.
+
+    Parameters
+    ----------
+    own : bool
+        Whether to enter what this app wrote. The folder itself is always entered, it was named; a
+        dataset below it that is left out is told.
+    """
     found = []
     for where, folders, files in os.walk(folder):
+        if not own and Path(where) != folder and _is_own(Path(where)):
+            logger.warning("%s: was made by %s itself; name this very folder to use its masks", where, NAME)
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if _is_entered(name, participants))
         found += [
             Path(where, name)
@@ -146,6 +168,17 @@ def images_below(folder: Path, participants: frozenset[str]) -> list[Path]:
             if name.endswith((".nii.gz", ".nii")) and _participant(name) in participants
         ]
     return found
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is a dataset that this app made."""
+    path = folder / "dataset_description.json"
+    if not path.is_file():
+        return False
+    generators = read_json(path).get("GeneratedBy")
+    return isinstance(generators, list) and any(
+        isinstance(one, dict) and one.get("Name") == NAME for one in generators
+    )
 
 
 def _is_entered(folder: str, participants: frozenset[str]) -> bool:

@@ -31,7 +31,8 @@ def parser() -> Parser:
         "--masks",
         type=Path,
         metavar="DIR",
-        help="folder with a cord mask per image, named after it (BIDS_DIR/derivatives)",
+        help="folder with a cord mask per image, named after it (BIDS_DIR/derivatives); what softseg itself "
+        "wrote below it is not used, unless that folder is named here",
     )
     result.add_argument(
         "--participant-label", "--participant_label", dest="participants", nargs="+", default=[]
