@@ -11,9 +11,11 @@ from softseg_bids.app.cli import answered, prepare
 from softseg_bids.app.identity import version
 from softseg_bids.app.options import Parser, count, device, existing, positive, share
 from softseg_bids.app.outcome import Exit, Stop
+from softseg_bids.model.weights import DEFAULT
 
 PROGRAM = "softseg-train"
-ARCHITECTURES = ("plainconvunet", "folded")
+ARCHITECTURES = ("plainconvunet", "folded", "cascade")
+PACKAGED = "packaged"
 LOSSES = ("ours", "adaptive-wing", "cross-entropy", "absolute", "squared", "dice")
 
 
@@ -33,18 +35,26 @@ def parser() -> Parser:
         required=True,
         metavar=("BIDS_DIR", "LABELS"),
         help="a dataset and the folder with its labels (soft truth of softseg-truth, or masks named after "
-        "their images); may be given several times",
+        "their images; not what softseg itself wrote below it); may be given several times",
     )
     result.add_argument(
         "-m", "--contrasts", nargs="+", default=[], metavar="KEY", help="only these contrasts"
     )
     result.add_argument(
-        "--architecture", choices=ARCHITECTURES, default="folded", help="published, or ours (folded)"
+        "--architecture",
+        choices=ARCHITECTURES,
+        help="published, or ours without (folded) or with looks at the edge (cascade); that of --start, else "
+        "folded",
     )
     result.add_argument(
         "--loss", choices=LOSSES, default="ours", help="ours: cross-entropy and fading soft Dice"
     )
-    result.add_argument("--start", type=existing, metavar="PATH", help="fine-tune this checkpoint")
+    result.add_argument(
+        "--start",
+        type=_start,
+        metavar="PATH",
+        help=f"fine-tune this checkpoint, or '{PACKAGED}': the one that comes with softseg",
+    )
     result.add_argument(
         "--synthetic", type=share, default=0.0, metavar="SHARE", help="share of procedural bodies (0)"
     )
@@ -81,6 +91,13 @@ def parser() -> Parser:
     result.add_argument("--device", type=device, default="auto", metavar="{auto,cpu,cuda[:n]}")
     result.add_argument("--omp-nthreads", type=count, default=1, metavar="N", help="threads (1)")
     result.add_argument(
+        "--workers",
+        type=_workers,
+        default=0,
+        metavar="N",
+        help="processes that draw examples ahead, for a GPU; the result is the same for any number (0)",
+    )
+    result.add_argument(
         "--tensorboard", action="store_true", help="write a TensorBoard log, too (needs tensorboard)"
     )
     result.add_argument("--version", action="version", version=f"{PROGRAM} {version()}")
@@ -104,6 +121,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry() -> None:
     """The console script."""
     sys.exit(main())
+
+
+def _start(text: str) -> Path:
+    return DEFAULT if text == PACKAGED else existing(text)
+
+
+def _workers(text: str) -> int:
+    return 0 if text == "0" else count(text)
 
 
 def _check(chosen: Namespace) -> None:

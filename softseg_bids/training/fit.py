@@ -7,23 +7,23 @@ stopped and goes on sees what it would have seen.
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from softseg_bids.image.volume import DataError, written_aside
-from softseg_bids.training.augment import augmentation
+from softseg_bids.image.volume import DataError
+from softseg_bids.training.batches import Batch, Examples, batches
 from softseg_bids.training.cases import Case, cut_patch, normalised
-from softseg_bids.training.dataset import Pair, draw_pair
+from softseg_bids.training.dataset import Pair
 from softseg_bids.training.descent import descend
-from softseg_bids.training.recipes import PLAIN, LossRecipe, Recipe, total_loss
+from softseg_bids.training.recipes import LossRecipe, Recipe, total_loss
+from softseg_bids.training.state import keep, keep_best, load_best, resumed
 
 # Patches of each validation image, evenly spread along its label.
 VALIDATION_PLACES = (0.15, 0.5, 0.85)
@@ -48,6 +48,8 @@ class Settings(NamedTuple):
     seed : int
     tensorboard : bool
         Write a TensorBoard log, too.
+    workers : int
+        Processes that draw examples ahead; the result is the same for any number.
     """
 
     steps: int
@@ -59,6 +61,7 @@ class Settings(NamedTuple):
     augment: bool = True
     seed: int = 0
     tensorboard: bool = False
+    workers: int = 0
 
 
 class Result(NamedTuple):
@@ -80,21 +83,30 @@ def fit(
     folder: Path,
     device: torch.device,
     say: Callable[[str], None],
+    defined: Mapping[str, str] | None = None,
 ) -> Result:
     """Train; the best weights end in the network, and in ``folder/best.pt``.
 
     The state lies in ``folder/state.pt``; if it is there, training goes on from it. ``folder/log.tsv``
     has a row a validation.
 
+    Parameters
+    ----------
+    defined : mapping of str to str, optional
+        What makes this training this one beside what is given here (its data, the weights it began with), by
+        the names the user knows; a state of another one is refused.
+
     Raises
     ------
     DataError
-        If the state is of another training, or TensorBoard is asked for and not installed.
+        If the state is of another training, TensorBoard is asked for and not installed, or a process that
+        draws examples was killed.
     """
     board = _board(folder) if settings.tensorboard else None
     network.to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
-    state = _resumed(folder, recipe, network, optimiser, device)
+    defined = {**(defined or {}), **_defined(loss, settings)}
+    state = resumed(folder, recipe, defined, network, optimiser, device, say)
     step, best, best_step, stale = state["step"], state["best"], state["best_step"], state["stale"]
     patches = [
         normalised(cut_patch(case, recipe, None, place), recipe)
@@ -105,9 +117,9 @@ def fit(
     log = folder / "log.tsv"
     if not log.exists():
         log.write_text("step\tseconds\trate\tloss\tvalidation_loss\tdice\tvolume_error\n", encoding="utf-8")
-    while step < settings.steps and stale < settings.patience:
+    end = settings.steps if stale < settings.patience else step
+    for batch in batches(examples(training, recipe, settings), range(step, end), settings.workers, device):
         rate, fading = schedule(step, settings)
-        batch = examples(training, recipe, settings, step, device)
         losses.append(_step(network, optimiser, batch, recipe, loss, rate, fading))
         step += 1
         if step % settings.every and step != settings.steps:
@@ -133,25 +145,14 @@ def fit(
         stale += 1
         if scores[0] < best:
             best, best_step, stale = scores[0], step, 0
-            _save(folder / "best.pt", {"step": step, "network": network.state_dict()})
-        progress = {
-            "step": step,
-            "best": best,
-            "best_step": best_step,
-            "stale": stale,
-            "recipe": _named(recipe),
-        }
-        _save(
-            folder / "state.pt",
-            progress | {"network": network.state_dict(), "optimiser": optimiser.state_dict()},
-        )
+            keep_best(folder, network, step)
+        progress = {"step": step, "best": best, "best_step": best_step, "stale": stale}
+        keep(folder, recipe, defined, network, optimiser, progress)
+        if stale >= settings.patience:
+            break
     if board is not None:
         board.close()
-    if not (folder / "best.pt").exists():
-        raise DataError(
-            f"{folder}: no step gave a finite validation loss; lower the rate, or look at the labels"
-        )
-    network.load_state_dict(torch.load(folder / "best.pt", map_location=device, weights_only=True)["network"])
+    load_best(folder, network, device)
     return Result(step, best, best_step, stale >= settings.patience)
 
 
@@ -161,21 +162,9 @@ def schedule(step: int, settings: Settings) -> tuple[float, float]:
     return settings.rate * min(1.0, (step + 1) / WARMUP_STEPS) * left, left
 
 
-def examples(
-    training: Sequence[Case], recipe: Recipe, settings: Settings, step: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The batch of a step: image, cord fraction and what was seen, each (n, 1, x, y, z)."""
-    rng = np.random.default_rng([settings.seed, step])
-    change = augmentation(recipe.window, int(rng.integers(2**31))) if settings.augment else None
-    pairs = []
-    for _ in range(settings.batch):
-        if rng.random() < settings.synthetic:
-            pairs.append(_synthetic(rng, recipe, device))
-            continue
-        pair = normalised(cut_patch(training[int(rng.integers(len(training)))], recipe, rng), recipe)
-        pairs.append(normalised(change(pair), recipe) if change else pair)
-    image, cord, seen = (torch.stack(parts)[:, None].to(device) for parts in zip(*pairs, strict=True))
-    return image, cord, seen
+def examples(training: Sequence[Case], recipe: Recipe, settings: Settings) -> Examples:
+    """What is shown in each step."""
+    return Examples(training, recipe, settings.batch, settings.synthetic, settings.augment, settings.seed)
 
 
 @torch.no_grad()
@@ -201,7 +190,7 @@ def validate(
 def _step(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    batch: tuple[Tensor, Tensor, Tensor],
+    batch: Batch,
     recipe: Recipe,
     loss: LossRecipe,
     rate: float,
@@ -213,30 +202,20 @@ def _step(
     return descend(value, optimiser, rate)
 
 
-def _synthetic(rng: np.random.Generator, recipe: Recipe, device: torch.device) -> Pair:
-    """A procedural body on the network's axes."""
-    pair = draw_pair(rng, recipe.window, recipe.spacing_mm, device)
-    if recipe.name == PLAIN:
-        pair = Pair(*(part.flip(1, 2) for part in pair))
-    return normalised(Pair(*(part.cpu() for part in pair)), recipe)
+def _defined(loss: LossRecipe, settings: Settings) -> dict[str, str]:
+    """What must not change when a training goes on, under the names of the options.
 
-
-def _resumed(
-    folder: Path, recipe: Recipe, network: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
-) -> dict[str, Any]:
-    path = folder / "state.pt"
-    if not path.exists():
-        return {"step": 0, "best": math.inf, "best_step": 0, "stale": 0}
-    state = torch.load(path, map_location=device, weights_only=True)
-    if state["recipe"] != _named(recipe):
-        raise DataError(f"{path}: is of another network or patch ({state['recipe']}); use another folder")
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
-    return dict(state)
-
-
-def _named(recipe: Recipe) -> str:
-    return json.dumps(recipe._asdict())
+    Steps may: a training may be made longer, though its rate then falls otherwise than in one go.
+    """
+    terms = f"{loss.loss.__name__} + {loss.dice:g} fading soft_dice" if loss.dice else loss.loss.__name__
+    return {
+        "--loss": terms,
+        "--batch": str(settings.batch),
+        "--rate": f"{settings.rate:g}",
+        "--synthetic": f"{settings.synthetic:g}",
+        "augmentation": "yes" if settings.augment else "no",
+        "--seed": str(settings.seed),
+    }
 
 
 def _board(folder: Path) -> Any:
@@ -247,8 +226,3 @@ def _board(folder: Path) -> Any:
             "TensorBoard is not installed; `pip install tensorboard`, or leave --tensorboard out: "
             "log.tsv has the same"
         ) from error
-
-
-def _save(path: Path, content: dict[str, Any]) -> None:
-    with written_aside(path) as aside:
-        torch.save(content, aside)

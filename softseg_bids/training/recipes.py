@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,13 +10,16 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool3d
 
 from softseg_bids.model.loss import absolute_error, adaptive_wing, cross_entropy, soft_dice, squared_error
-from softseg_bids.model.network import SEGMENTER, Architecture, FoldedUNet, Triple
+from softseg_bids.model.network import SEGMENTER, Architecture, Triple
+from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade, build
 from softseg_bids.model.releases.contrast_agnostic import WINDOW
 from softseg_bids.model.releases.plainconv import PUBLISHED, Layout, PlainConvUNet
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-PLAIN, FOLDED = "plainconvunet", "folded"
-ARCHITECTURES = (PLAIN, FOLDED)
+# The published network; our first network alone; and with the looks after it, as it is packaged.
+PLAIN, FOLDED, CASCADE = "plainconvunet", "folded", "cascade"
+ARCHITECTURES = (PLAIN, FOLDED, CASCADE)
+OURS: dict[str, Architecture] = {FOLDED: SEGMENTER, CASCADE: SEGMENTER._replace(refine=WIDTHS)}
 
 
 class LossRecipe(NamedTuple):
@@ -56,8 +59,17 @@ class Recipe(NamedTuple):
     multiple: Triple
 
 
-def recipe_of(name: str, window: Triple | None = None) -> Recipe:
+def recipe_of(name: str, window: Triple | None = None, architecture: Architecture | None = None) -> Recipe:
     """The recipe of an architecture, with another patch if one is given.
+
+    Parameters
+    ----------
+    name : str
+        Of :data:`ARCHITECTURES`.
+    window : tuple of int, optional
+        Voxels.
+    architecture : Architecture, optional
+        That of a network of ours that is there already; else :data:`OURS`.
 
     Raises
     ------
@@ -66,12 +78,13 @@ def recipe_of(name: str, window: Triple | None = None) -> Recipe:
     """
     if name == PLAIN:
         found = Recipe(name, window or WINDOW, (1.0, 1.0, 1.0), (16, 32, 32))
-        # Instance normalisation needs more than one voxel on the coarsest grid.
-        least = 2
     else:
-        half = 2 ** (len(SEGMENTER.channels) - 1)
-        x, y, z = (f * half for f in SEGMENTER.fold)
-        found, least = Recipe(name, window or SEGMENTER.window, SEGMENTER.spacing_mm, (x, y, z)), 2
+        known = architecture or OURS[name]
+        half = 2 ** (len(known.channels) - 1)
+        x, y, z = (f * half for f in known.fold)
+        found = Recipe(name, window or known.window, known.spacing_mm, (x, y, z))
+    # Instance normalisation needs more than one voxel on the coarsest grid.
+    least = 2
     cells = [n // m for n, m in zip(found.window, found.multiple, strict=True)]
     fits = all(n % m == 0 for n, m in zip(found.window, found.multiple, strict=True))
     if not fits or cells[0] * cells[1] * cells[2] < least:
@@ -82,10 +95,12 @@ def recipe_of(name: str, window: Triple | None = None) -> Recipe:
     return found
 
 
-def network_of(recipe: Recipe, layout: Layout = PUBLISHED) -> nn.Module:
+def network_of(
+    recipe: Recipe, layout: Layout = PUBLISHED, architecture: Architecture | None = None
+) -> nn.Module:
     """A network with random weights."""
-    if recipe.name == FOLDED:
-        return FoldedUNet(architecture_of(recipe))
+    if recipe.name != PLAIN:
+        return build(architecture_of(recipe, architecture))
     network = PlainConvUNet(layout)
     for module in network.modules():
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
@@ -99,28 +114,49 @@ def network_of(recipe: Recipe, layout: Layout = PUBLISHED) -> nn.Module:
     return network
 
 
-def architecture_of(recipe: Recipe) -> Architecture:
-    """What a checkpoint of ours says about a folded network."""
-    return SEGMENTER._replace(window=recipe.window)
+def architecture_of(recipe: Recipe, architecture: Architecture | None = None) -> Architecture:
+    """What a checkpoint of ours says about it: that of :data:`OURS` or another, with the recipe's patch."""
+    return (architecture or OURS[recipe.name])._replace(window=recipe.window)
+
+
+def heads_of(network: nn.Module, image: Tensor) -> list[Tensor]:
+    """All that a network says of an image, what it says in the end first.
+
+    Of the published one the heads at several scales; of ours the looks, the last first, then the first
+    network. A look learns from what was said before it, but does not teach that: so each is judged.
+    """
+    if isinstance(network, PlainConvUNet):
+        return network.supervised(image)
+    if not isinstance(network, Cascade):
+        return [network(image)]
+    said: list[Tensor] = [network.first(image)]
+    # Differences of squares decide where the edge is: they do not bear half precision.
+    with torch.autocast(image.device.type, enabled=False):
+        for _ in range(LOOKS):
+            said.insert(0, network.look(image, said[0].float()))
+    return said
+
+
+def judged(heads: Sequence[Tensor], cord: Tensor, seen: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Each head with its target, the mean fraction of its larger voxels, and 1 where a voxel was seen."""
+    found = []
+    for head in heads:
+        x, y, z = head.shape[2:]
+        size = (x, y, z)
+        mass = adaptive_avg_pool3d(seen, size)
+        target = adaptive_avg_pool3d(cord * seen, size) / mass.clamp_min(1e-6)
+        found.append((head.float(), target, (mass > 0.999).float()))
+    return found
 
 
 def total_loss(
     network: nn.Module, image: Tensor, cord: Tensor, seen: Tensor, recipe: LossRecipe, fading: float
 ) -> Tensor:
-    """The loss of a batch; with deep supervision where the network has heads at several scales.
-
-    Head ``i`` has weight 0.5^i, and as its target the mean fraction of its larger voxels.
-    """
-    heads = network.supervised(image) if isinstance(network, PlainConvUNet) else [network(image)]
-    weights = [0.5**number for number in range(len(heads))]
+    """The loss of a batch, over all heads (:func:`heads_of`); head ``i`` has weight 0.5^i."""
+    parts = judged(heads_of(network, image), cord, seen)
+    weights = [0.5**number for number in range(len(parts))]
     total = image.new_zeros((), dtype=torch.float32)
-    for weight, head in zip(weights, heads, strict=True):
-        x, y, z = head.shape[2:]
-        size = (x, y, z)
-        mass = adaptive_avg_pool3d(seen, size)
-        target = adaptive_avg_pool3d(cord * seen, size) / mass.clamp_min(1e-6)
-        whole = (mass > 0.999).float()
-        logits = head.float()
+    for weight, (logits, target, whole) in zip(weights, parts, strict=True):
         value = recipe.loss(logits, target, whole)
         if recipe.dice:
             value = value + recipe.dice * fading * soft_dice(logits, target, whole)

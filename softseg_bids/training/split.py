@@ -1,6 +1,7 @@
 """Who is trained on, who stops the training, who is kept for the end: by participant and site.
 
-A network that has seen a scanner knows it. So a site is on one side only, and a person, too.
+A network that has seen a scanner knows it, and one that has seen a person knows that cord. So a site is on
+one side only, and a person, too; who was scanned at several sites ties these together.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ SHARES = {"validation": 0.15, "test": 0.15}
 
 
 class Person(NamedTuple):
-    """A participant of a dataset: ``person`` ties several to one body, ``site`` may be unknown (empty)."""
+    """A participant at a site: ``person`` ties several to one body, ``site`` may be unknown (empty).
+
+    A participant scanned at several sites is several of these.
+    """
 
     dataset: str
     participant: str
@@ -30,40 +34,36 @@ class Person(NamedTuple):
 def split(people: Sequence[Person], seed: int, within_site: bool = False) -> dict[Person, str]:
     """Give each participant a side; whole sites together, unless sites are to be divided.
 
-    Sites come in random order: those that make up about 15 % of the participants become validation,
-    then test (where three sites or more are there), the rest is trained on.
+    Sites that share a person are one group. Groups come in random order: those that make up about 15 % of
+    the participants become validation, then test (where three groups or more are there), the rest is
+    trained on.
 
     Raises
     ------
     DataError
         If there are fewer than two groups to be divided.
     """
-    groups: dict[str, list[Person]] = defaultdict(list)
-    for person in people:
-        groups[person.person if within_site else person.site].append(person)
+    groups = _tied(people, within_site)
     if len(groups) < 2:
-        what = "person" if within_site else f"site ({next(iter(groups), '') or 'unknown'})"
-        raise DataError(
-            f"all participants are of one {what}; a split needs two"
-            + ("" if within_site else ": name the column of sites (--site-column), or say --within-site")
-        )
+        raise DataError(_undivided(people, within_site))
+    sizes = {name: _participants(group) for name, group in groups.items()}
     rng = np.random.default_rng(seed)
     order = sorted(groups)
     order = [order[i] for i in rng.permutation(len(order))]
     sides = SIDES[1:] if len(groups) > 2 else SIDES[1:2]
     given: dict[Person, str] = {}
     for side in sides:
-        wanted, got = SHARES[side] * len(people), 0
+        wanted, got = SHARES[side] * _participants(people), 0
         # At least one group is left to train on and one for each side to come.
         while got < wanted and len(order) > len(sides) - sides.index(side):
             # A large site is worth more to training: at most twice what is wanted.
-            fitting = [name for name in order if got + len(groups[name]) <= 2 * wanted]
+            fitting = [name for name in order if got + sizes[name] <= 2 * wanted]
             if not fitting and got:
                 break
-            name = fitting[0] if fitting else min(order, key=lambda name: len(groups[name]))
+            name = fitting[0] if fitting else min(order, key=lambda name: sizes[name])
             order.remove(name)
             given |= dict.fromkeys(groups[name], side)
-            got += len(groups[name])
+            got += sizes[name]
     given |= {person: "train" for name in order for person in groups[name]}
     return given
 
@@ -117,3 +117,41 @@ def check(
                 f"the split has {what} {name} on {len(on)} sides ({', '.join(sorted(on))}); mend it{hint}"
             )
     return found
+
+
+def _tied(people: Sequence[Person], within_site: bool) -> dict[str, list[Person]]:
+    """Who must be on one side: those that a chain of shared persons (and sites) connects.
+
+    A group is named by the first of its sites, or of its persons.
+    """
+    parts: list[tuple[set[tuple[str, ...]], list[Person]]] = []
+    for one in people:
+        marks: set[tuple[str, ...]] = {("person", one.person), ("participant", one.dataset, one.participant)}
+        if not within_site:
+            marks.add(("site", one.site))
+        members, apart = [one], []
+        for part in parts:
+            if part[0] & marks:
+                marks |= part[0]
+                members = part[1] + members
+            else:
+                apart.append(part)
+        parts = [*apart, (marks, members)]
+    return {min(one.person if within_site else one.site for one in members): members for _, members in parts}
+
+
+def _participants(people: Iterable[Person]) -> int:
+    return len({(one.dataset, one.participant) for one in people})
+
+
+def _undivided(people: Sequence[Person], within_site: bool) -> str:
+    if within_site:
+        return "all participants are of one person; a split needs two"
+    sites = sorted({one.site or "unknown" for one in people})
+    remedy = "name the column of sites (--site-column), or say --within-site"
+    if len(sites) > 1:
+        return (
+            f"the sites {', '.join(sites)} cannot be on different sides, because persons were scanned at "
+            "several of them; add others, or say --within-site"
+        )
+    return f"all participants are of one site ({''.join(sites) or 'unknown'}); a split needs two: {remedy}"
