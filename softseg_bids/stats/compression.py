@@ -23,7 +23,7 @@ LEAST_WINDOW = 0.5
 BRIDGED_MM = 3.0
 # About a given site the narrowest place is looked for: a disc is labelled within some millimetres.
 SEARCH_MM = 7.5
-# Healthy cords stay above this (docs/statistics.md); narrower is a compression.
+# Healthy cords stay above this (docs/statistics.md, outliers and narrowings); narrower is a compression.
 NARROW = 0.80
 APART_MM = 15.0
 MEASURES = ("area_mm2", "diameter_ap_mm", "diameter_rl_mm")
