@@ -23,6 +23,7 @@ from softseg_bids.stats.centres import POOLED, centres, vendor_variation
 from softseg_bids.stats.change import changes, slopes
 from softseg_bids.stats.estimate import Interval
 from softseg_bids.stats.groups import differences
+from softseg_bids.stats.outliers import OTHER_CONTRASTS, outliers
 from softseg_bids.stats.power import people_needed, sample_sizes
 from softseg_bids.stats.reference import from_table, own_controls
 from softseg_bids.stats.rescan import rescan
@@ -123,17 +124,22 @@ def repeated(rng: Generator) -> Iterator[Finding]:
         ("minimum_detectable_change", 1.96 * np.sqrt(2) * NOISE_SD),
     ):  # fmt: skip
         yield finding(study, truth, pick(found, statistic=name))
+    needed = sample_sizes(pd.DataFrame(rows), pd.DataFrame(rows), ())
+    mean = float(np.mean([row["area_mm2"] for row in rows]))
+    truth = people_needed(0.02 * mean, np.sqrt(2) * NOISE_SD, groups=1)
+    yield finding(study, truth, pick(needed, statistic="people_for_change", effect_percent=2.0))
     sd = pick(found, statistic="sd_within")
     known = {**person(rng, 99), "scanner": "A", "software": "1", "coverage": 1.0, "shift_error_mm": 0.5}
     areas = [MEAN - 2.0 * n + NOISE_SD * rng.normal() for n in range(2)]
     visits = pd.DataFrame(
         [
-            {**known, "session_id": f"ses-{n}", "years": float(n), "area_mm2": area}
+            {**known, "session_id": f"ses-{n}", "years": 2.0 * n, "area_mm2": area}
             for n, area in enumerate(areas)
         ]
     )
     [row] = changes(visits, {("vert-C3", "T2w"): Interval(sd["estimate"], df=sd["df"])})
     yield "change_mm2", "one person, noise from 20", -2.0, row["ci_low"], row["ci_high"]
+    yield "annual_mm2", "one person, two years", -1.0, row["annual_ci_low"], row["annual_ci_high"]
 
 
 def grouped(rng: Generator) -> Iterator[Finding]:
@@ -204,6 +210,10 @@ def multicentric(rng: Generator) -> Iterator[Finding]:
     found = centres(pd.DataFrame(again))
     yield finding(f"{study}, some twice", SITE_SD, pick(found, statistic="sd_site"))
     yield finding(f"{study}, some twice", NOISE_SD, pick(found, statistic="sd_repeat"))
+    share = SITE_SD**2 / (SITE_SD**2 + PEOPLE_SD**2 + NOISE_SD**2)
+    yield finding(f"{study}, some twice", share, pick(found, statistic="icc_site"))
+    truth = shift[0] - shift.mean()
+    yield finding(f"{study}, some twice", truth, pick(found, statistic="site_effect", site="S00"))
     pooled = pick(centres(pd.DataFrame(both)), contrast=POOLED, statistic="sd_site")
     yield finding(f"{study}, two contrasts pooled", SITE_SD, pooled)
     plain = frame.assign(area_mm2=MEAN + np.tile(shift, 12) + PEOPLE_SD * rng.normal(size=len(frame)))
@@ -264,10 +274,33 @@ def over_time(rng: Generator) -> Iterator[Finding]:
         study = f"2 x {count} people, {times} visits"
         yield finding(study, -0.2, pick(found, statistic="annual_change", group="HC"))
         yield finding(study, -1.0, pick(found, statistic="difference"))
+        yield finding(study, 100 * -1.2 / MEAN, pick(found, statistic="annual_percent", group="MS"))
+
+
+def with_outliers(rng: Generator) -> Iterator[Finding]:
+    """40 people, five contrasts; masks of six images miss 30 %. What is flagged is excluded."""
+    count, lost = 40, 6
+    bias = BIAS_SD * rng.normal(size=5)
+    size = MEAN + PEOPLE_SD * rng.normal(size=count)
+    area = size[:, None] + bias + NOISE_SD * rng.normal(size=(count, 5))
+    area[rng.permutation(count)[:lost], rng.integers(5, size=lost)] *= 0.7
+    frame = pd.DataFrame(
+        {**person(rng, n), "contrast": name, "area_mm2": area[n, k], "source_image": f"{n}_{name}"}
+        for n in range(count)
+        for k, name in enumerate(NAMES)
+    ).assign(area_binary_mm2=np.nan)
+    flags = outliers(frame)["flags"]
+    kept = frame[[OTHER_CONTRASTS not in flags[image] for image in frame["source_image"]]]
+    model = contrast_effects(kept, NAMES)
+    study = f"{count} people, {lost} bad masks, flagged ones excluded"
+    yield finding(study, bias[0] - bias.mean(), pick(model, contrast="T1w", statistic="bias"))
+    yield finding(study, NOISE_SD, pick(model, statistic="sd_within_people"))
+    pair = pick(agreement(kept, NAMES), contrast="T1w", versus="T2w", statistic="bias")
+    yield finding(f"{study}, pair", bias[0] - bias[1], pair)
 
 
 STUDIES: tuple[Callable[[Generator], Iterator[Finding]], ...] = (
-    over_contrasts, unequal_contrasts, repeated, grouped, multicentric, planned, over_time,
+    over_contrasts, unequal_contrasts, repeated, grouped, multicentric, planned, over_time, with_outliers,
 )  # fmt: skip
 
 
