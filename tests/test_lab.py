@@ -24,6 +24,7 @@ from softseg_bids.model.network import LOCATOR, SEGMENTER
 from softseg_bids.model.predict import Model, load_model, segment
 from softseg_bids.model.refine import LOOKS, build
 from softseg_bids.model.releases.contrast_agnostic import SIGMOID, ContrastAgnostic, prepare
+from softseg_bids.model.releases.nnunet import NnUNet
 from softseg_bids.model.releases.plainconv import PUBLISHED, PlainConvUNet
 from softseg_bids.model.weights import DEFAULT, digest
 from softseg_bids.training import fit as fitting
@@ -649,3 +650,15 @@ def test_bad_input_is_told_with_its_exit_code(
         assert words_told in capsys.readouterr().err
     assert main([str(study.root), *plain[1:]]) == 64
     assert "is no dataset to train on" in capsys.readouterr().err
+
+
+def test_a_result_of_nnunet_is_not_fine_tuned(
+    study: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    released = NnUNet(*[None] * len(NnUNet._fields))  # type: ignore[arg-type]
+    monkeypatch.setattr(start, "load_model", lambda *_: released)
+    words = command(study, tmp_path / "run", "folded", "--start", study.root)
+    assert main(words) == 64
+    assert "is a result of nnU-Net, which is not fine-tuned here" in capsys.readouterr().err
+    assert main([*words, "--workers", "-1"]) == 64
+    assert "--workers" in capsys.readouterr().err
