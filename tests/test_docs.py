@@ -54,7 +54,7 @@ def test_options_exist(page: Path) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", f"{commands} {alone}"))
     others = {
         "--gpus", "--read-only", "--userns", "--fakeroot", "--nv", "--cleanenv", "--containall", "--cap-drop",
-        "--bind", "--array", "--cpus-per-task", "--processing-level", "--write",
+        "--bind", "--array", "--cpus-per-task", "--processing-level", "--write", "--ipc",
     }  # fmt: skip
     assert named - others <= options()
 
