@@ -31,7 +31,7 @@ MEDULLA_MM, MEDULLA_SD_MM = 26.0, 5.0
 # Share of levels of any height at all: fused, wedged, or where a mark misled.
 ODD = 0.02
 LONGEST_MM = 64
-# Rows are far from independent, and a network that is one level off is so in all of them (seen on a real neck):
+# Rows are far from independent, and a network that is one level off is so in all (seen on a real neck):
 # what they look like counts for so much of their sum.
 ROW_WEIGHT = 0.02
 # Chance of a mark at a cut's own row, before anything is seen.
