@@ -19,6 +19,7 @@ from numpy.random import Generator
 from scipy import ndimage
 
 from bench.flags import Soft, Spacing, bodies, mask
+from bench.report import replace_part
 from softseg_bids.core import cord, quality
 from softseg_bids.stats.compression import NARROW, cord_of, ratios, sites
 from softseg_bids.stats.outliers import OTHER_CONTRASTS, SITE, outliers
@@ -33,7 +34,6 @@ STUDIES = ((12, 1), (40, 4), (200, 10))
 NARROWED = (0.85, 0.75, 0.65, 0.5)
 NARROW_MM = 5.0
 GRID = (1.0, 1.0, 1.0)
-START, END = "<!-- apart -->", "<!-- /apart -->"
 
 
 def study(rng: Generator, people: int, site_count: int) -> pd.DataFrame:
@@ -173,9 +173,7 @@ def main() -> int:
     )  # fmt: skip
     sys.stdout.write(f"{text}\n")
     if arguments.write is not None:
-        page = arguments.write.read_text()
-        before, after = page.split(START)[0], page.split(END)[1]
-        arguments.write.write_text(f"{before}{START}\n{text}\n{END}{after}")
+        replace_part("apart", text, arguments.write)
     return 0
 
 

@@ -20,6 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bench.report import replace_part
 from softseg_bids.core import cord, quality
 from softseg_bids.synthesis.adult import draw_adult
 from softseg_bids.synthesis.anatomy import cord_fraction, grid_points
@@ -33,7 +34,6 @@ SEED = 20240601
 CENTRE_MM, HALF_MM = 60.0, 45.0
 GRIDS = {"1 mm": (1.0, 1.0, 1.0), "0.5 x 0.5 x 5 mm": (0.5, 0.5, 5.0)}
 FIELD_MM = (50.0, 50.0, 90.0)
-START, END = "<!-- flags -->", "<!-- /flags -->"
 
 
 def mask(body: Body, spacing_mm: tuple[float, float, float]) -> Soft:
@@ -249,9 +249,7 @@ def main() -> int:
     text = "\n".join(measured(arguments.bodies))
     sys.stdout.write(f"{text}\n")
     if arguments.write is not None:
-        page = arguments.write.read_text()
-        before, after = page.split(START)[0], page.split(END)[1]
-        arguments.write.write_text(f"{before}{START}\n{text}\n{END}{after}")
+        replace_part("flags", text, arguments.write)
     return 0
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.random import Generator
 from scipy import special
 
+from bench.report import replace_part
 from softseg_bids.stats.agreement import agreement
 from softseg_bids.stats.centres import POOLED, centres, vendor_variation
 from softseg_bids.stats.change import changes, slopes
@@ -33,7 +34,6 @@ SEED = 20240501
 NAMES = ["T1w", "T2w", "T2starw", "MTon", "GRET1w"]
 MEAN, PEOPLE_SD, BIAS_SD, NOISE_SD, SITE_SD = 72.0, 6.0, 1.5, 1.2, 2.5
 MALE, AGE, PATIENT = 4.5, -0.05, -5.0
-START, END = "<!-- studies -->", "<!-- /studies -->"
 BAND = (0.91, 0.98)
 # Statistic, study, truth, low, high.
 Finding = tuple[str, str, float, float, float]
@@ -355,9 +355,7 @@ def main() -> int:
     text = as_markdown(table)
     sys.stdout.write(f"\n{text}\n")
     if arguments.write is not None:
-        page = arguments.write.read_text()
-        before, after = page.split(START)[0], page.split(END)[1]
-        arguments.write.write_text(f"{before}{START}\n{text}\n{END}{after}")
+        replace_part("studies", text, arguments.write)
     outside = table[~table["coverage"].between(*BAND)]
     for row in outside.itertuples():
         sys.stderr.write(

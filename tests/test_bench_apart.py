@@ -52,7 +52,7 @@ def test_no_cord_has_no_ratio() -> None:
 
 def test_tables_are_written_into_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{apart.START}\nold\n{apart.END}\nafter\n")
+    page.write_text("before\n<!-- apart:begin -->\nold\n<!-- apart:end -->\nafter\n")
     monkeypatch.setattr(apart, "narrow_shares", lambda count: [f"{count} bodies"])
     monkeypatch.setattr("sys.argv", ["apart", "--studies", "1", "--bodies", "3", "--write", str(page)])
     assert apart.main() == 0
