@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from softseg_bids.image.volume import DataError
 from softseg_bids.training.augment import augmentation
 from softseg_bids.training.cases import Case, cut_patch, normalised
-from softseg_bids.training.dataset import Pair, draw_pair
+from softseg_bids.training.dataset import Pair, draw_pair, stacked
 from softseg_bids.training.recipes import PLAIN, Recipe
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -63,8 +63,7 @@ class Examples(Dataset[Batch]):
             case = self.training[int(rng.integers(len(self.training)))]
             pair = normalised(cut_patch(case, self.recipe, rng), self.recipe)
             pairs.append(normalised(change(pair), self.recipe) if change else pair)
-        image, cord, seen = (torch.stack(parts)[:, None] for parts in zip(*pairs, strict=True))
-        return image, cord, seen
+        return stacked(pairs)
 
 
 def batches(examples: Examples, steps: range, workers: int, device: torch.device) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ The label is the exact cord fraction there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,7 +117,7 @@ class Pairs(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
             yield pair.image[None], pair.cord[None], pair.seen[None]
 
 
-def batches(
+def endless(
     pairs: Pairs, count: int, workers: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Image, cord and seen of ``count`` pairs at a time, each of shape (count, 1, x, y, z), without end.
@@ -130,5 +130,10 @@ def batches(
     rng = np.random.default_rng([pairs.seed, 0])
     while True:
         drawn = [draw_pair(rng, pairs.shape, pairs.spacing_mm, device, pairs.wide) for _ in range(count)]
-        image, cord, seen = (torch.stack(parts)[:, None] for parts in zip(*drawn, strict=True))
-        yield image, cord, seen
+        yield stacked(drawn)
+
+
+def stacked(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, cord and seen of some pairs, each of shape (n, 1, x, y, z)."""
+    image, cord, seen = (torch.stack(parts)[:, None] for parts in zip(*pairs, strict=True))
+    return image, cord, seen

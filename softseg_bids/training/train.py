@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from softseg_bids.model.loss import cross_entropy, soft_dice
 from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture, FoldedUNet
-from softseg_bids.training.dataset import Pair, Pairs, batches, draw_pair
+from softseg_bids.training.dataset import Pair, Pairs, draw_pair, endless
 from softseg_bids.training.descent import Clock, descend
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -32,6 +32,12 @@ VALIDATION_SEED = 20_000_003
 WARMUP_STEPS = 100
 # A validation patch with less cord than this share of its voxels says nothing about Dice.
 LEAST_CORD = 0.001
+
+
+class Fields(Protocol):
+    """An architecture, whichever: a named tuple of plain values."""
+
+    def _asdict(self) -> dict[str, Any]: ...
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     # Another step to resume from draws other bodies: none is seen twice.
     seed = options.seed * 1_000_003 + step
     drawn = Pairs(architecture.window, architecture.spacing_mm, seed, wide=options.role == "locator")
-    pairs = batches(drawn, options.batch, options.workers, device)
+    pairs = endless(drawn, options.batch, options.workers, device)
     clock, first, decay_from = Clock(options.minutes, options.decay), step, None
     log = (folder / "log.tsv").open("a")
     losses: list[float] = []
@@ -171,19 +177,20 @@ def _resume(folder: Path, network: nn.Module, average: nn.Module, optimiser: tor
 def _save_state(
     folder: Path, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    _save(folder / "optimiser.pt", optimiser.state_dict())
-    _save(
+    save_aside(folder / "optimiser.pt", optimiser.state_dict())
+    save_aside(
         folder / "state.pt",
         {"step": step, "network": network.state_dict(), "average": average.state_dict()},
     )
 
 
-def save_weights(path: Path, step: int, architecture: Architecture, network: nn.Module) -> None:
+def save_weights(path: Path, step: int, architecture: Fields, network: nn.Module) -> None:
     """Write what :mod:`softseg_bids.training.pack` reads: the steps, the architecture and the weights."""
-    _save(path, {"step": step, "architecture": architecture._asdict(), "state": network.state_dict()})
+    save_aside(path, {"step": step, "architecture": architecture._asdict(), "state": network.state_dict()})
 
 
-def _save(path: Path, content: dict[str, Any]) -> None:
+def save_aside(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that is never half there."""
     aside = path.with_suffix(".part")
     torch.save(content, aside)
     aside.replace(path)

@@ -24,6 +24,7 @@ from softseg_bids.core.evidence import MARKS
 from softseg_bids.model.levels import LEVELS, LevelNet
 from softseg_bids.training.descent import Clock, descend
 from softseg_bids.training.levels_data import NOTHING, Examples, as_tensors, draw_examples
+from softseg_bids.training.train import save_aside, save_weights
 
 VALIDATION_SEED = 30_000_001
 VALIDATION_BODIES = 24
@@ -81,9 +82,9 @@ def main(argv: list[str] | None = None) -> int:
                 print(line, flush=True)
                 print(line, file=log, flush=True)
                 losses.clear()
-                _save_weights(folder / "weights.pt", step, average)
+                save_weights(folder / "weights.pt", step, LEVELS, average.module)
     print(f"end\t{_scores(average.module, validation)}", flush=True)
-    _save_weights(folder / "weights.pt", step, average)
+    save_weights(folder / "weights.pt", step, LEVELS, average.module)
     return 0
 
 
@@ -213,17 +214,7 @@ def _save_state(
         "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    _save(folder / "state.pt", content)
-
-
-def _save_weights(path: Path, step: int, average: torch.optim.swa_utils.AveragedModel) -> None:
-    _save(path, {"step": step, "architecture": LEVELS._asdict(), "state": average.module.state_dict()})
-
-
-def _save(path: Path, content: dict[str, Any]) -> None:
-    aside = path.with_suffix(".part")
-    torch.save(content, aside)
-    aside.replace(path)
+    save_aside(folder / "state.pt", content)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, max_pool3d
 
 from softseg_bids.model.network import Architecture
 from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade
-from softseg_bids.training.dataset import Pairs, batches
+from softseg_bids.training.dataset import Pairs, endless
 from softseg_bids.training.descent import descend
 from softseg_bids.training.train import save_weights
 
@@ -180,7 +180,7 @@ def _crops(
     """``count`` bodies at a time on which the first network sees a cord, cropped around it."""
     pairs = Pairs(architecture.window, architecture.spacing_mm, seed, wide=False)
     kept: list[Crops] = []
-    for image, cord, seen in batches(pairs, 4, workers, device):
+    for image, cord, seen in endless(pairs, 4, workers, device):
         logits = first(image.contiguous(memory_format=torch.channels_last_3d))
         for one in _each(Crops(image, logits, cord, seen)):
             estimate = one.logits[0].sigmoid()
