@@ -1,4 +1,4 @@
-"""One step down a loss, and when the steps must end: what every training here does alike."""
+"""A step down a loss, the weights' average, and when the steps must end: what all trainings here do alike."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import time
 
 import torch
 from torch import Tensor, nn
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 LONGEST_GRADIENT = 1.0
 # The first steps of a run wait for the compiler and the first bodies: they say nothing of its pace.
@@ -44,6 +46,15 @@ class Clock:
         timed = self._steps - SLOW_STEPS
         pace_s = (self.spent_s - self._slow_s) / timed if timed >= SLOW_STEPS else 0.0
         return self.spent_s + self._decay * pace_s >= self._limit_s
+
+
+def averaged(network: nn.Module, steps: int) -> torch.optim.swa_utils.AveragedModel:
+    """A copy of a network to hold its weights' exponential average over so many steps, at first fewer."""
+
+    def nearer(averages: Tensors, current: Tensors, count: Tensor | int) -> None:
+        torch._foreach_lerp_(averages, current, max(1 / steps, 9 / (10 + int(count))))
+
+    return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=nearer)
 
 
 def descend(value: Tensor, optimiser: torch.optim.Optimizer, rate: float) -> float:

@@ -23,13 +23,12 @@ from torch import Tensor, nn
 from softseg_bids.model.loss import cross_entropy, soft_dice
 from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture, FoldedUNet
 from softseg_bids.training.dataset import Pair, Pairs, draw_pair, endless
-from softseg_bids.training.descent import Clock, descend
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
+from softseg_bids.training.descent import Clock, averaged, descend
 
 ROLES = {"locator": LOCATOR, "segmenter": SEGMENTER}
 VALIDATION_SEED = 20_000_003
 WARMUP_STEPS = 100
+AVERAGED_STEPS = 1000
 # A validation patch with less cord than this share of its voxels says nothing about Dice.
 LEAST_CORD = 0.001
 
@@ -51,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     # Channels last: a fifth faster on CPUs, and what tensor cores want.
     network = FoldedUNet(architecture).to(device)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_slow_average)
+    average = averaged(network, AVERAGED_STEPS)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-4)
     step = _resume(folder, network, average, optimiser)
     learner: nn.Module = torch.compile(network) if options.compile else network  # type: ignore[assignment]
@@ -123,12 +122,6 @@ def _train_step(
         logits = learner(image.contiguous(memory_format=torch.channels_last_3d)).float()
     loss = cross_entropy(logits, cord, seen) + dice * soft_dice(logits, cord, seen)
     return descend(loss, optimiser, rate)
-
-
-def _slow_average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
-    """Exponential average over about a thousand steps, shorter at the beginning."""
-    weight = 1 - min(0.999, (1 + int(count)) / (10 + int(count)))
-    torch._foreach_lerp_(averaged, current, weight)
 
 
 def _validation_pairs(

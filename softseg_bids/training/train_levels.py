@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections import deque
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +21,14 @@ from torch.utils.data import DataLoader
 
 from softseg_bids.core.evidence import MARKS
 from softseg_bids.model.levels import LEVELS, LevelNet
-from softseg_bids.training.descent import Clock, descend
+from softseg_bids.training.descent import Clock, averaged, descend
 from softseg_bids.training.levels_data import NOTHING, Examples, as_tensors, draw_examples
 from softseg_bids.training.train import save_aside, save_weights
 
 VALIDATION_SEED = 30_000_001
 VALIDATION_BODIES = 24
 WARMUP_STEPS = 100
+AVERAGED_STEPS = 500
 # Weights of the parts of the loss: marks are rare, so their cross-entropy is small.
 MARK_WEIGHT, TIP_WEIGHT = 8.0, 0.3
 Batch = list[Tensor] | tuple[Tensor, ...]
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.manual_seed(options.seed)
     device = torch.device(options.device)
     network = LevelNet(LEVELS).to(device)
-    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_slow_average)
+    average = averaged(network, AVERAGED_STEPS)
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-3)
     step = _resume(folder, network, average, optimiser)
     validation = _validation(options.validation)
@@ -145,12 +145,6 @@ def _train_step(
     loss, parts = level_loss(network(image), marks, tip, level)
     descend(loss, optimiser, rate)
     return parts
-
-
-def _slow_average(averaged: Any, current: Any, count: Tensor | int) -> None:
-    """Exponential average over about five hundred steps, shorter at the beginning."""
-    weight = 1 - min(0.998, (1 + int(count)) / (10 + int(count)))
-    torch._foreach_lerp_(averaged, current, weight)
 
 
 def _validation(bodies: int) -> list[tuple[Tensor, ...]]:

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -26,13 +26,14 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, max_pool3d
 
 from softseg_bids.model.network import Architecture
-from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade
+from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade, Refiner
 from softseg_bids.training.dataset import Pairs, endless
-from softseg_bids.training.descent import descend
+from softseg_bids.training.descent import averaged, descend
 from softseg_bids.training.train import save_weights
 
 VALIDATION_SEED = 21_000_001
 WARMUP_STEPS = 100
+AVERAGED_STEPS = 500
 # Crop (voxels) around the estimate: the largest cord, and its surroundings.
 CROP = (32, 32, 32)
 # Share of estimates made worse before they are looked at, of these made too narrow, and by how many voxels.
@@ -66,6 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     rng = np.random.default_rng(options.seed)
     device = torch.device(options.device)
     cascade, architecture, step = _begin(options.first, folder, device)
+    average = averaged(cascade.refiner, AVERAGED_STEPS)
+    mean = Cascade(architecture)
+    mean.first, mean.refiner = cascade.first, cast(Refiner, average.module)
     look: Look = torch.compile(cascade.look) if options.compile else cascade.look
     first = torch.compile(cascade.first) if options.compile else cascade.first
     optimiser = torch.optim.AdamW(cascade.refiner.parameters(), lr=options.rate, weight_decay=1e-4)
@@ -86,17 +90,17 @@ def main(argv: list[str] | None = None) -> int:
             batch = worsened(_mirrored(drawn, rng), rng)
             rate = options.rate * min(1.0, (step - before + 1) / WARMUP_STEPS) * (1 - done)
             losses.append(_train_step(look, optimiser, batch, rate, earlier=int(rng.integers(LOOKS))))
+            average.update_parameters(cascade.refiner)
             step += 1
             if step % options.every == 0:
-                line = (
-                    f"{step}\t{seconds:.0f}\t{rate:.2e}\t{np.mean(losses):.5f}\t{_scores(look, validation)}"
-                )
+                scores = _scores(mean.look, validation)
+                line = f"{step}\t{seconds:.0f}\t{rate:.2e}\t{np.mean(losses):.5f}\t{scores}"
                 print(line, flush=True)
                 print(line, file=log, flush=True)
                 losses.clear()
-                save_weights(folder / "weights.pt", step, architecture, cascade)
-    print("end\t" + _scores(look, validation), flush=True)
-    save_weights(folder / "weights.pt", step, architecture, cascade)
+                save_weights(folder / "weights.pt", step, architecture, mean)
+    print("end\t" + _scores(mean.look, validation), flush=True)
+    save_weights(folder / "weights.pt", step, architecture, mean)
     return 0
 
 
