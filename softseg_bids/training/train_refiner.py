@@ -6,7 +6,7 @@ The first network stays as it is. What it sees and says is cropped around its es
 pool, from which batches are drawn while new bodies replace the oldest: drawing a body costs more than
 learning from it. Some estimates are made too narrow or too wide over some slices, so that a look can mend
 what the first network never does to procedural bodies, but may do to real ones. The loss is the calibrated
-cross-entropy near the cord, and the squared error of each slice's area, which is what this project measures.
+cross-entropy near the cord, and the error of each slice's area, which is what this project measures.
 The rate falls from the first step to the last. ``weights.pt`` of the folder holds both networks, to be
 packed as the segmenter; a later run goes on from it.
 """
@@ -23,7 +23,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, max_pool3d
+from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss, max_pool3d
 
 from softseg_bids.model.network import Architecture
 from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade, Refiner
@@ -42,6 +42,8 @@ WORSENED, NARROWED, FARTHEST = 0.3, 0.7, 3
 LEAST_ESTIMATE = 30.0
 # Slices with less cord than this (voxels) have no area to be wrong about.
 LEAST_SLICE = 8.0
+# Of an area, relative to the mean one: up to here its square counts. And how much all of it does.
+SMALL_ERROR, AREA_WEIGHT = 0.05, 10.0
 # A validation crop with less cord than this (voxels) says nothing about volume.
 LEAST_VOLUME = 100.0
 
@@ -105,10 +107,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def refining_loss(logits: Tensor, cord: Tensor, seen: Tensor) -> Tensor:
-    """Cross-entropy over the voxels near the cord, and the mean squared error of slices' areas.
+    """Cross-entropy over the voxels near the cord, and the error of slices' areas.
 
-    Both are least at the expected fraction of each voxel. Areas are in units of the batch's mean: relative
-    to its own truth an unsure area would be least wrong if drawn too small.
+    Areas are in units of the batch's mean: relative to its own truth an unsure area would be least wrong if
+    drawn too small. Their error is squared while small, so that a clear edge is drawn where it lies in the
+    mean, and counts linearly beyond (Huber): squared, the few hopeless images would decide every step.
 
     Parameters
     ----------
@@ -119,8 +122,9 @@ def refining_loss(logits: Tensor, cord: Tensor, seen: Tensor) -> Tensor:
     each = binary_cross_entropy_with_logits(logits, cord, reduction="none") * seen
     measured, true = ((part * seen).sum(dim=(1, 2, 3)) for part in (logits.sigmoid(), cord))
     shown = true > LEAST_SLICE
-    off = ((measured - true)[shown] / true[shown].mean()).square()
-    return each.sum() / near.sum().clamp_min(1) + off.sum() / max(off.numel(), 1)
+    unit = true[shown].mean()
+    off = huber_loss(measured[shown] / unit, true[shown] / unit, reduction="sum", delta=SMALL_ERROR)
+    return each.sum() / near.sum().clamp_min(1) + AREA_WEIGHT * off / max(int(shown.sum()), 1)
 
 
 def worsened(batch: Crops, rng: np.random.Generator) -> Crops:
