@@ -157,7 +157,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         default=[],
         action="extend",
         metavar="KEY",
-        help="contrast keys: T1w T2w T2starw MTon MToff GRET1w DWI ...",
+        help="participant level: contrast keys (T1w T2w T2starw MTon MToff GRET1w DWI ...)",
     )
     group.add_argument(
         "--bids-filter-file",
@@ -165,7 +165,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         dest="filter_file",
         type=existing_file,
         metavar="FILE",
-        help="JSON file with entities to select by",
+        help="participant level: JSON file with entities to select by",
     )
     group.add_argument(
         "-d",
