@@ -11,12 +11,14 @@ from softseg_bids.synthesis.body import Body, draw_body, landmarks, true_area_mm
 from softseg_bids.synthesis.contrast import SEQUENCES, draw_contrast, paint
 from softseg_bids.synthesis.scanner import (
     NEAREST_MM,
+    REDUCED_MM,
     Acquisition,
     acquire,
     displaced_points,
     draw_acquisition,
     fine_grid,
     native_axis,
+    reduced_field,
 )
 
 CPU = torch.device("cpu")
@@ -171,6 +173,15 @@ def test_narrow_fields_keep_the_cord_in_view_but_seldom_in_their_middle() -> Non
     assert 0.15 < len(narrow) / len(scans) < 0.35
     nearest = np.array([np.minimum(-one.start_mm, one.end_mm)[:2].min() for one in narrow])
     assert nearest.min() >= NEAREST_MM - 1e-6 and (nearest < 12).mean() > 0.1
+
+
+def test_a_reduced_field_is_hardly_deeper_than_the_canal_and_holds_the_cord() -> None:
+    whole = draw_acquisition(np.random.default_rng(0), np.full(3, -36.0), np.full(3, 36.0))
+    fields = [reduced_field(np.random.default_rng(seed), whole) for seed in range(100)]
+    depth = np.array([one.end_mm[1] - one.start_mm[1] for one in fields])
+    assert depth.max() <= REDUCED_MM[1] and np.median(depth) > REDUCED_MM[0]
+    assert all(-one.start_mm[1] >= NEAREST_MM and one.end_mm[1] >= NEAREST_MM for one in fields)
+    assert all((one.start_mm[[0, 2]] == whole.start_mm[[0, 2]]).all() for one in fields)
 
 
 def test_diffusion_images_keep_a_floor_under_what_is_dark() -> None:

@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 KERNEL_LOBES = 4.0
 # The tightest field across the cord that anybody makes, and how near the cord's middle its border may lie.
 LEAST_ACROSS_MM, NEAREST_MM = 30.0, 9.0
+# From front to back, of diffusion images with a reduced field of view.
+REDUCED_MM = (28.0, 45.0)
 
 
 class Acquisition(NamedTuple):
@@ -260,6 +262,22 @@ def _narrow(rng: Generator, start: Floats, end: Floats, spacing: Floats) -> tupl
         if (tight[1] - tight[0] >= 2 * NEAREST_MM).all():
             low[:2], high[:2] = tight
     return low, high
+
+
+def reduced_field(rng: Generator, scan: Acquisition) -> Acquisition:
+    """The same scan of a field as diffusion imaging excites it: hardly deeper than the canal.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+    scan : Acquisition
+        Of a box with the cord at its origin.
+    """
+    half = 0.5 * rng.uniform(*REDUCED_MM)
+    middle = rng.uniform(-1, 1) * (half - NEAREST_MM)
+    start, end = scan.start_mm.copy(), scan.end_mm.copy()
+    start[1], end[1] = max(start[1], middle - half), min(end[1], middle + half)
+    return scan._replace(start_mm=start, end_mm=end)
 
 
 def _rotation(angles: Floats) -> Floats:

@@ -20,7 +20,14 @@ from softseg_bids.model.network import normalise
 from softseg_bids.synthesis.anatomy import render
 from softseg_bids.synthesis.body import draw_body
 from softseg_bids.synthesis.contrast import draw_contrast, paint
-from softseg_bids.synthesis.scanner import acquire, displaced_points, draw_acquisition, fine_grid, native_axis
+from softseg_bids.synthesis.scanner import (
+    acquire,
+    displaced_points,
+    draw_acquisition,
+    fine_grid,
+    native_axis,
+    reduced_field,
+)
 
 # Shares of the wide fields of view that show no cord, or hardly any: beside the spine, a head
 # from above the foramen magnum, and an empty phantom full of noise.
@@ -28,6 +35,8 @@ AWAY, HEAD, NOTHING = 0.12, 0.15, 0.05
 # Most scans show the step from CSF to cord above the noise (standard deviation over step);
 # where it drowns, only the mean of all cords could be learnt.
 MOST_NOISE, DROWNED = 0.5, 0.04
+# Share of diffusion images with a reduced field of view: the cord nearly fills it, and little else is seen.
+REDUCED = 0.5
 Spacing = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
@@ -70,9 +79,11 @@ def draw_pair(
     body = draw_body(rng, s_centre_mm=rng.uniform(-130, -30) if head else None, wide=wide)
     half = (0.5 * spacing_mm[0], 0.5 * spacing_mm[1], 0.5 * spacing_mm[2])
     scan = draw_acquisition(rng, start, end, finest_mm=half)
+    contrast = draw_contrast(rng)
+    if contrast.name == "DWI" and rng.random() < REDUCED:
+        scan = reduced_field(rng, scan)
     grid = fine_grid(scan, spacing_mm)
     scene = render(body, displaced_points(scan, grid, device), spacing_mm)
-    contrast = draw_contrast(rng)
     if rng.random() > DROWNED:
         scan = scan._replace(noise=min(scan.noise, MOST_NOISE * contrast.cord_step))
     painted, cord = paint(scene, contrast, spacing_mm), scene.cord
