@@ -159,6 +159,19 @@ def test_the_cord_of_a_phantom_is_found_with_its_area(
     assert area == pytest.approx(np.pi * 24, rel=0.25)
 
 
+def test_a_coarse_line_a_little_beside_the_cord_hardly_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, grid = phantom((1.0, 1.0, 2.0), (50, 56, 24))
+    model = predict.load_own(DEFAULT, torch.device("cpu"))
+    line = predict._cord_points(model, image, grid)
+    assert line is not None
+    areas = []
+    for aside_mm in (0.0, 2.0):
+        moved = line + np.array([aside_mm, 0.0, 0.0])
+        monkeypatch.setattr(predict, "_cord_points", lambda *_, moved=moved: moved)
+        areas.append(predict.segment(model, Volume(image, grid))[:, :, 6:-6].sum())
+    assert areas[1] == pytest.approx(areas[0], rel=0.002)
+
+
 def test_storage_order_does_not_matter() -> None:
     image, grid = phantom((1.0, 1.0, 2.0), (50, 56, 24))
     model = predict.load_model()
