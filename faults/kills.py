@@ -36,10 +36,11 @@ def whole_runs(lab: Lab, rounds: int) -> Outcome:
 
 
 def workers(lab: Lab, rounds: int) -> Outcome:
-    """SIGKILL of one process of a run with two workers: one of them, their fork server, or the main one."""
+    """SIGKILL of one process of a run with two workers: them, what serves them, or the main one."""
     outcome = Outcome(
         "SIGKILL of one process of a run with workers",
-        "at a random moment any of main process, workers and their fork server; then the same command again",
+        "at a random moment any of main process, workers, their fork server and Python's resource tracker "
+        "(whose own complaint is let pass); then the same command again",
     )
     if usable_cpus() < 2:
         return _left_out(lab, outcome)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from faults import kills, places
-from faults.lab import Lab, Outcome
+from faults.lab import TRACKER, Lab, Outcome
 from faults.runs import ROOT, differences, send, watched
 from faults.whole import half_written, problem_of
 from softseg_bids.app import level_steps, steps
@@ -140,3 +140,15 @@ class TestTheInstruments:
 
 def test_nothing_of_it_is_installed() -> None:
     assert 'include = ["softseg_bids*"]' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_a_trace_is_harm_unless_it_is_that_of_pythons_own_tracker() -> None:
+    lines = (
+        'File "/usr/lib/python3.11/multiprocessing/resource_tracker.py", line 239, in main',
+        "    cache[rtype].remove(name)",
+        "KeyError: '/mp-0imhejjz'",
+    )
+    tracker = "Traceback (most recent call last):\n  " + "\n".join(lines) + "\n"
+    ours = tracker.replace("resource_tracker", "steps")
+    assert TRACKER.sub("", f"one\n{tracker}{tracker}two\n") == "one\ntwo\n"
+    assert TRACKER.sub("", tracker + ours) == ours
