@@ -28,7 +28,7 @@ from softseg_bids.app.landmarks import Track, axis_of, disc_name
 from softseg_bids.app.sights import Sight
 from softseg_bids.core.cord import keep_cord, trace
 from softseg_bids.core.labelling import Found, sure
-from softseg_bids.image.grid import Array, Floats, canonical
+from softseg_bids.image.grid import Array, Floats, canonical, line_world
 from softseg_bids.image.volume import DataError
 from softseg_bids.model.checkpoint import load_level_network
 from softseg_bids.model.levels import read_levels
@@ -134,7 +134,7 @@ def found_line(model: Model, case: Case) -> Floats | None:
     soft, grid = canonical(segment(model, case.volume), case.volume.grid)
     kept: Array = keep_cord(np.asarray(soft, dtype=np.float32), grid.spacing_mm)
     line = trace(kept, grid.spacing_mm)
-    return None if line is None else grid.to_world(line.points_mm / grid.spacing_mm)[::-1]
+    return None if line is None else line_world(line, grid)[::-1]
 
 
 def _real(root: Path | None, model: Path, processes: int) -> str:

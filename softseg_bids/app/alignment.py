@@ -25,10 +25,9 @@ from softseg_bids.app.landmarks import (
     straight_tangent,
     usable_discs,
 )
-from softseg_bids.app.records import line_world
 from softseg_bids.app.sights import Sight
 from softseg_bids.core.cord import Centreline
-from softseg_bids.image.grid import Grid
+from softseg_bids.image.grid import Grid, line_world
 from softseg_bids.image.volume import Volume
 
 

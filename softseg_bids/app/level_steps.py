@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from softseg_bids.app.records import line_from, line_world
+from softseg_bids.app.records import line_from
 from softseg_bids.app.sights import Sight, save_sight
-from softseg_bids.image.grid import canonical
+from softseg_bids.image.grid import canonical, line_world
 from softseg_bids.image.volume import Volume, read_volume
 
 

@@ -101,11 +101,6 @@ def line_from(fields: dict[str, Any]) -> Centreline:
     )
 
 
-def line_world(line: Centreline, grid: Grid) -> NDArray[np.float64]:
-    """Scanner coordinates (mm) of a centreline's points, given the canonical grid of its image."""
-    return grid.to_world(line.points_mm / grid.spacing_mm)
-
-
 def centreline_image(line: Centreline, grid: Grid) -> NDArray[np.uint8]:
     """1 in the voxel each centreline point falls into, canonical axes."""
     image = np.zeros(grid.shape, dtype=np.uint8)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from softseg_bids.app.alignment import Alignment
 from softseg_bids.app.columns import MEASURES
-from softseg_bids.app.records import Record, line_world
+from softseg_bids.app.records import Record
 from softseg_bids.core.cord import inspect_slices, measure_slices
 from softseg_bids.core.levels import level_coordinate
 from softseg_bids.core.quality import image_flags, in_means, slice_flags
 from softseg_bids.core.uncertainty import AreaUncertainty, area_sd_mm2
-from softseg_bids.image.grid import Array, Grid, stored_slices
+from softseg_bids.image.grid import Array, Grid, line_world, stored_slices
 
 Floats = NDArray[np.float64]
 

@@ -15,6 +15,7 @@ import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
 
+from softseg_bids.core.centreline import Centreline
 from softseg_bids.core.respace import axis_weights
 
 Array = NDArray[np.float32]
@@ -50,6 +51,11 @@ class Grid(NamedTuple):
         """Voxel indices (fractional) of scanner points (mm), shape (..., 3)."""
         inverse = np.linalg.inv(self.affine)
         return np.asarray(points_mm @ inverse[:3, :3].T + inverse[:3, 3], dtype=float)
+
+
+def line_world(line: Centreline, grid: Grid) -> Floats:
+    """Scanner coordinates (mm) of a centreline's points, given the canonical grid of its image."""
+    return grid.to_world(line.points_mm / grid.spacing_mm)
 
 
 def canonical(array: NDArray[np.generic], grid: Grid) -> tuple[NDArray[np.generic], Grid]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from softseg_bids.core.cord import Centreline, keep_cord, trace
-from softseg_bids.image.grid import Array, Grid, canonical, like_stored, resample, respaced
+from softseg_bids.image.grid import Array, Grid, canonical, like_stored, line_world, resample, respaced
 from softseg_bids.image.volume import DataError, Volume
 from softseg_bids.model.along import segment_along
 from softseg_bids.model.checkpoint import load_checkpoint
@@ -23,9 +23,6 @@ from softseg_bids.model.weights import DEFAULT
 
 # The shortest cord that counts (10 mm) at the thinnest section there is (20 mm2); noise yields less.
 LEAST_CORD_MM3 = 200.0
-# Along the coarse line, then along the cord found so: windows a little beside it move areas by up to 4 %, and
-# from then on the same ones come back.
-PASSES = 2
 
 
 class Model(NamedTuple):
@@ -97,12 +94,11 @@ def segment(model: Model | Release, volume: Volume) -> Array:
     points_mm = _cord_points(model, array, grid)
     if points_mm is None:
         return np.zeros(volume.grid.shape, dtype=np.float32)
-    for _ in range(PASSES):
-        soft, fine = segment_along(model.segmenter, model.device, array, grid, points_mm)
-        line = trace(keep_cord(soft, fine.spacing_mm), fine.spacing_mm)
-        if line is None:
-            break
-        points_mm = fine.to_world(line.points_mm / fine.spacing_mm)
+    soft, fine = segment_along(model.segmenter, model.device, array, grid, points_mm)
+    # Again, along the cord found so: windows a little beside it move areas by up to 4 %, and from now on the
+    # same ones come back.
+    if (line := trace(keep_cord(soft, fine.spacing_mm), fine.spacing_mm)) is not None:
+        soft, fine = segment_along(model.segmenter, model.device, array, grid, line_world(line, fine))
     native = resample(soft, fine, grid, outside="zero")
     return np.ascontiguousarray(like_stored(np.clip(native, 0, 1), volume.grid), dtype=np.float32)
 
@@ -110,7 +106,7 @@ def segment(model: Model | Release, volume: Volume) -> Array:
 def _cord_points(model: Model, array: Array, grid: Grid) -> NDArray[np.float64] | None:
     """The cord's centreline in scanner mm as the locator sees it, or None."""
     line, coarse = locate(model, array, grid)
-    return None if line is None else coarse.to_world(line.points_mm / coarse.spacing_mm)
+    return None if line is None else line_world(line, coarse)
 
 
 def locate(model: Model, array: Array, grid: Grid) -> tuple[Centreline | None, Grid]:
