@@ -278,7 +278,7 @@ class TestNorms:
     def test_own_controls_leave_themselves_out(self) -> None:
         frame = study(people=90).query("region == 'vert-C3' and contrast == 'T2w'").reset_index(drop=True)
         healthy = frame["pathology"] == "HC"
-        rows = own_controls(frame, healthy)
+        rows = own_controls(frame, healthy).to_dict("records")
         assert [row["participant_id"] for row in rows] == list(frame["participant_id"])
         who = 1  # a control
         others = frame[healthy & (frame.index != who)]
@@ -296,7 +296,7 @@ class TestNorms:
 
     def test_few_controls_give_no_norm(self) -> None:
         frame = study(people=20)
-        rows = own_controls(frame, frame["pathology"] == "HC")
+        rows = own_controls(frame, frame["pathology"] == "HC").to_dict("records")
         assert {row["notes"] for row in rows} == {"13 controls, 20 are needed"}
 
     def test_published_norms_are_bridged(self) -> None:

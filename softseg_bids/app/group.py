@@ -22,7 +22,7 @@ from softseg_bids.app.group_columns import DESCRIBED, TABLES
 from softseg_bids.app.group_compression import compression, read_sites
 from softseg_bids.app.group_page import write_group_page
 from softseg_bids.app.group_profiles import by_image, exclude, slice_table
-from softseg_bids.app.group_read import WHO, Rows, people, read_long, who
+from softseg_bids.app.group_read import WHO, RowsOf, people, read_long, who
 from softseg_bids.app.group_statistics import Study, harmonised, statistics, study_of
 from softseg_bids.app.group_tables import LEAST_COVERAGE, QC, best_images, quality, wide
 from softseg_bids.app.outcome import Exit, Stop
@@ -104,7 +104,7 @@ def write(
     best: pd.DataFrame,
     facts: Sequence[dict[str, Any]],
     study: Study,
-    tables: Mapping[str, list[dict[str, Any]]],
+    tables: Mapping[str, Sequence[dict[str, Any]]],
 ) -> None:
     """Write all tables with their dictionaries; those of an earlier run that are not made now are removed."""
     more = [name for name in (HARMONISED, *EXCLUDED) if name in long]
@@ -112,7 +112,7 @@ def write(
     # The page draws profiles from the per-slice tables, perhaps long after the list of exclusions is gone.
     excluded = {source: list(map(asdict, found)) for source, found in study.excluded.items()}
     derivatives.write_table(
-        out / "group_csa.tsv", Rows(long[[*LONG, *more]]), DESCRIBED, columns=[*LONG, *more],
+        out / "group_csa.tsv", RowsOf(long[[*LONG, *more]]), DESCRIBED, columns=[*LONG, *more],
         extra=notes | {"Exclusions": excluded},
     )  # fmt: skip
     rows, described = wide(best, facts)

@@ -24,7 +24,7 @@ YEAR_DAYS = 365.25
 AT_ONCE = 1000
 
 
-class Rows(Sequence[dict[str, Any]]):
+class RowsOf(Sequence[dict[str, Any]]):
     """A frame as the rows that tables are written from, one at a time: a study does not fit in dicts."""
 
     def __init__(self, frame: pd.DataFrame) -> None:

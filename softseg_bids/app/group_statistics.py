@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from softseg_bids.app.group_profiles import NOTHING, Excluded
+from softseg_bids.app.group_read import RowsOf
 from softseg_bids.app.group_tables import usable_rows
 from softseg_bids.app.group_visits import WHOLE, visits
 from softseg_bids.app.outcome import Exit, Stop
@@ -29,7 +30,7 @@ from softseg_bids.stats.power import sample_sizes
 from softseg_bids.stats.rescan import rescan
 from softseg_bids.stats.variability import contrast_effects
 
-Rows = list[dict[str, Any]]
+Rows = Sequence[dict[str, Any]]
 LEVELS = {f"vert-{name}": number for number, name in LEVEL_NAMES.items()}
 # Of the long table's columns those that statistics look at: a large study is in memory several times.
 NEEDED = (
@@ -219,7 +220,7 @@ def _norms(study: Study) -> tuple[Rows, Rows]:
     controls = study.controls(eligible)
     asked = study.settings.norms
     if asked == "controls":
-        return reference.own_controls(eligible, controls, study.settings.covariates), []
+        return RowsOf(reference.own_controls(eligible, controls, study.settings.covariates)), []
     try:
         table = reference.read_norms(PUBLISHED if asked == "published" else Path(asked))
     except (OSError, ValueError) as error:
@@ -234,7 +235,7 @@ def _profile(study: Study, first: pd.DataFrame) -> Rows:
     """Mean area per vertebral level of each group, and the range of 95 % of new people like them."""
     part = first[first["region"].isin(LEVELS)]
     label = part[study.group] if study.group else pd.Series("all", index=part.index)
-    rows: Rows = []
+    rows = []
     table = part.groupby(["contrast", label, "region"], sort=False, observed=True)["area_mm2"]
     for (contrast, group, region), values in table:
         n, mean, sd = len(values), float(values.mean()), float(values.std(ddof=1))

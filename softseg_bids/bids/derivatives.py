@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -192,17 +193,25 @@ def write_table(
 
 def cell(value: Any) -> str:
     """One value as a table shows it."""
+    # The commonest kinds first: the tables of a large study have tens of millions of cells.
+    if isinstance(value, str):
+        return _on_one_line(value)
     if value is None:
         return "n/a"
+    if isinstance(value, float | np.floating):
+        return f"{float(value) + 0.0:.{SIGNIFICANT_DIGITS}g}" if math.isfinite(value) else "n/a"
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, int | np.integer):
         return str(int(value))
-    if isinstance(value, float | np.floating):
-        return f"{float(value) + 0.0:.{SIGNIFICANT_DIGITS}g}" if math.isfinite(value) else "n/a"
-    if isinstance(value, Iterable) and not isinstance(value, str):
+    if isinstance(value, Iterable):
         value = ";".join(cell(each) for each in value)
-    return " ".join(_CONTROL.sub(" ", str(value)).split()) or "n/a"
+    return _on_one_line(str(value))
+
+
+@lru_cache(maxsize=1 << 14)
+def _on_one_line(text: str) -> str:
+    return " ".join(_CONTROL.sub(" ", text).split()) or "n/a"
 
 
 def write_description(

@@ -36,7 +36,7 @@ def eligible(best: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
 
 def own_controls(
     best: pd.DataFrame, is_control: pd.Series, covariates: Sequence[str] = ("age", "sex")
-) -> list[dict[str, Any]]:
+) -> pd.DataFrame:
     """Everyone against the study's own controls, given age and sex.
 
     ``csa ~ age + sex`` of the controls predicts each person; the distance over its prediction SD
@@ -50,19 +50,17 @@ def own_controls(
 
     Returns
     -------
-    list of dict
-        Rows of `WHO` with ``reference expected_mm2 reference_low reference_high z percentile n_controls
-        notes``; z is the normal value of the same percentile.
+    DataFrame
+        `WHO` with ``reference expected_mm2 reference_low reference_high z percentile n_controls notes``; z is
+        the normal value of the same percentile. A frame, because a row a measured area in dicts would be
+        what takes most memory of a large study.
     """
-    rows: list[dict[str, Any]] = []
-    for (_, _), part in best.groupby(["region", "contrast"], sort=False, observed=True):
-        rows += _against_controls(part, is_control.loc[part.index], covariates)
-    return rows
+    parts = best.groupby(["region", "contrast"], sort=False, observed=True)
+    found = [_against_controls(part, is_control.loc[part.index], covariates) for _, part in parts]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=WHO)
 
 
-def _against_controls(
-    part: pd.DataFrame, is_control: pd.Series, covariates: Sequence[str]
-) -> list[dict[str, Any]]:
+def _against_controls(part: pd.DataFrame, is_control: pd.Series, covariates: Sequence[str]) -> pd.DataFrame:
     kept, notes = usable_covariates(part[is_control], covariates)
     part = part.assign(_control=is_control)
     complete = part.dropna(subset=kept)
@@ -73,7 +71,7 @@ def _against_controls(
     said = "; ".join(notes)
     if len(controls) < LEAST_CONTROLS:
         note = f"{len(controls)} controls, {LEAST_CONTROLS} are needed"
-        return [{**row, "reference": "controls", "notes": note} for row in _people(part)]
+        return part[WHO].assign(reference="controls", notes=note)
     levels = {name: set(controls[name]) for name in kept if not pd.api.types.is_numeric_dtype(controls[name])}
     for name, seen in levels.items():
         complete = complete[complete[name].isin(seen)]
@@ -94,15 +92,11 @@ def _against_controls(
     percentile = np.asarray(stats.t.cdf(distance / spread, df))
     half = np.asarray(stats.t.ppf(0.5 * (1 + LEVEL), df)) * spread
     expected = outcome - distance
-    return [
-        {
-            **row, "reference": "controls", "expected_mm2": expected[n],
-            "reference_low": expected[n] - half[n], "reference_high": expected[n] + half[n],
-            "z": float(stats.norm.ppf(percentile[n])), "percentile": 100.0 * percentile[n],
-            "n_controls": len(controls) - int(fitted[n]), "notes": said,
-        }
-        for n, row in enumerate(_people(complete))
-    ]  # fmt: skip
+    return complete[WHO].assign(
+        reference="controls", expected_mm2=expected, reference_low=expected - half,
+        reference_high=expected + half, z=stats.norm.ppf(percentile), percentile=100.0 * percentile,
+        n_controls=len(controls) - fitted, notes=said,
+    )  # fmt: skip
 
 
 def read_norms(path: Path) -> pd.DataFrame:
@@ -152,7 +146,7 @@ def from_table(
     Returns
     -------
     people : list of dict
-        As of :func:`own_controls`.
+        Rows of the columns of :func:`own_controls`.
     offsets : list of dict
         One row a region and contrast: ``offset`` with its interval, or why norms are hidden.
     """

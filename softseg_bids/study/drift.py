@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softseg_bids.app.group_read import WHO, Rows, read_long
+from softseg_bids.app.group_read import WHO, RowsOf, read_long
 from softseg_bids.app.group_tables import best_images, usable_rows
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.results import session_tables
@@ -72,7 +72,7 @@ def run(chosen: Namespace) -> Exit:
     areas["lost"] = lost_rows(areas, region)
     verdicts = judged(areas, rows, region, chosen.tolerance)
     frame = areas.assign(difference_mm2=areas[NEW] - areas[OLD])
-    write(chosen.output / "drift_areas.tsv", Rows(frame))
+    write(chosen.output / "drift_areas.tsv", RowsOf(frame))
     write(chosen.output / "drift.tsv", rows)
     write(chosen.output / "drift_verdict.tsv", verdicts)
     passed = all(row["verdict"] != FAIL for row in verdicts)
