@@ -9,7 +9,6 @@ adds real scans, on which the whole app is run.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from bench import report
 from bench.level_cases import IMAGES, LANDMARKS, VIEWS, Case, make, true_line
 from bench.levels_real import real_levels
+from bench.running import in_processes, say
 from softseg_bids.app.finding import look
 from softseg_bids.app.landmarks import Track, axis_of, disc_name
 from softseg_bids.app.sights import Sight
@@ -31,10 +31,12 @@ from softseg_bids.core.labelling import Found, sure
 from softseg_bids.image.grid import Array, Floats, canonical, line_world
 from softseg_bids.image.volume import DataError
 from softseg_bids.model.checkpoint import load_level_network
-from softseg_bids.model.levels import read_levels
+from softseg_bids.model.levels import LevelArchitecture, LevelNet, read_levels
 from softseg_bids.model.predict import Model, load_own, segment
 from softseg_bids.model.weights import DEFAULT, digest
 
+_model: Model | None
+_levels: tuple[LevelArchitecture, LevelNet] | None
 WITHIN_MM = 3.0
 LANDMARK_HEAD = ("landmark", "in view", "within 3 mm", "median error", "n/a", "shown, not in view")
 WANTED = (
@@ -88,38 +90,24 @@ class Judged(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     """Judge the set, print the table; 0 whatever it says."""
     options = _parser().parse_args(argv)
-    torch.set_num_threads(options.threads)
-    model = load_own(options.model or DEFAULT, torch.device("cpu"))
-    levels = load_level_network(options.model, model.device)
-    if levels is None:
-        sys.stderr.write(f"bench: {options.model} holds no network for levels; train and pack one\n")
+    if load_level_network(options.model, torch.device("cpu")) is None:
+        say(f"{options.model} holds no network for levels; train and pack one")
         return 1
     try:
-        real = _real(options.real, options.model, options.threads)  # first, as it may lack its images
+        real = _real(options.real, options.model, options.processes)  # first, as it may lack its images
     except DataError as error:
-        sys.stderr.write(f"bench: {error}\n")
+        say(f"{error}")
         return 1
     rows = []
-    for number in range(options.images):
-        case = make(number)
-        line = true_line(case) if options.true_line else found_line(model, case)
-        unseen = dict.fromkeys(case.landmarks_mm, float("nan"))
-        row = Judged(case.view, 3 in case.tips_mm, {}, sorted(case.tips_mm), 0.0, unseen)
-        if line is not None:
-            began = time.monotonic()
-            where, evidence = read_levels(*levels, case.volume, line, model.device)
-            axis = axis_of(Track(line, np.arange(len(line))))
-            labels = sure(look(axis, [Sight(where.points_mm, evidence)]))
-            true, landmarks = (
-                {value: float(axis.positions(place)[0][0]) for value, place in places.items()}
-                for places in (case.tips_mm, case.landmarks_mm)
-            )
-            row = judge(case.view, labels, true, time.monotonic() - began, landmarks)
+    given = (options.model, options.true_line)
+    for number, row in enumerate(
+        in_processes(look_and_judge, range(options.images), options.processes, _prepare, *given)
+    ):
         rows.append(row)
         worst = max(row.errors_mm.values(), default=float("nan"))
-        sys.stderr.write(
-            f"bench: {number:3d} {row.view:13} labels {len(row.errors_mm):2d} missing {len(row.missing):2d} "
-            f"worst {worst:6.1f} mm, {row.seconds:.1f} s\n"
+        say(
+            f"{number:3d} {row.view:13} labels {len(row.errors_mm):2d} missing {len(row.missing):2d} "
+            f"worst {worst:6.1f} mm, {row.seconds:.1f} s"
         )
     text = tables(rows, digest(options.model), options.true_line)
     text += real
@@ -127,6 +115,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.write:
         report.replace_part("levels", text)
     return 0
+
+
+def _prepare(weights: Path, is_true_line: bool) -> None:
+    global _model, _levels
+    torch.set_num_threads(1)
+    _levels = load_level_network(weights, torch.device("cpu"))
+    _model = None if is_true_line else load_own(weights, torch.device("cpu"))
+
+
+def look_and_judge(number: int) -> Judged:
+    """Draw an image, find its levels with the prepared networks, and judge them."""
+    assert _levels is not None
+    case = make(number)
+    line = true_line(case) if _model is None else found_line(_model, case)
+    if line is None:
+        unseen = dict.fromkeys(case.landmarks_mm, float("nan"))
+        return Judged(case.view, 3 in case.tips_mm, {}, sorted(case.tips_mm), 0.0, unseen)
+    began = time.monotonic()
+    where, evidence = read_levels(*_levels, case.volume, line, torch.device("cpu"))
+    axis = axis_of(Track(line, np.arange(len(line))))
+    labels = sure(look(axis, [Sight(where.points_mm, evidence)]))
+    seconds = time.monotonic() - began
+    true, landmarks = (
+        {value: float(axis.positions(place)[0][0]) for value, place in places.items()}
+        for places in (case.tips_mm, case.landmarks_mm)
+    )
+    return judge(case.view, labels, true, seconds, landmarks)
 
 
 def found_line(model: Model, case: Case) -> Floats | None:
@@ -139,9 +154,7 @@ def found_line(model: Model, case: Case) -> Floats | None:
 
 def _real(root: Path | None, model: Path, processes: int) -> str:
     if root is None:
-        sys.stderr.write(
-            "bench: no real scans are judged; name their folder: make bench-levels REAL=FOLDER\n"
-        )
+        say("no real scans are judged; name their folder: make bench-levels REAL=FOLDER")
         return "\nReal scans were not judged in this run (`make bench-levels REAL=FOLDER`).\n"
     return real_levels(root, model, processes)
 
@@ -248,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Judge the levels found in synthetic images.")
     parser.add_argument("--model", type=Path, default=DEFAULT)
     parser.add_argument("--images", type=int, default=IMAGES)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--true-line", action="store_true", help="without the segmentation")
     parser.add_argument("--real", type=Path, metavar="FOLDER", help="with real scans from this dataset")
     parser.add_argument("--write", action="store_true", help="into docs/benchmark.md")

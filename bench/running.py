@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -16,6 +17,8 @@ from bench.judging import Judged, judge
 from softseg_bids.model.predict import Model, load_own
 from softseg_bids.model.weights import DEFAULT
 
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 _model: Model
 
 
@@ -26,13 +29,35 @@ def say(text: str) -> None:
 
 def judge_all(specs: Sequence[Spec], weights: Path, processes: int) -> Iterator[Judged]:
     """Draw and judge images in their order, in one or several processes of one thread each."""
+    yield from _followed(in_processes(_draw_and_judge, specs, processes, _prepare, weights), len(specs))
+
+
+def in_processes(
+    call: Callable[[Item], Answer],
+    items: Iterable[Item],
+    processes: int,
+    prepare: Callable[..., None],
+    *given: object,
+) -> Iterator[Answer]:
+    """Answers in the order of the items, from one or several processes.
+
+    Parameters
+    ----------
+    call : callable
+        Of a module: other processes import it.
+    items : iterable
+    processes : int
+        1: this one.
+    prepare : callable
+        Called once in each process, with ``given``.
+    """
     if processes == 1:
-        _prepare(weights)
-        yield from _followed(map(_draw_and_judge, specs), len(specs))
+        prepare(*given)
+        yield from map(call, items)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(weights,)) as pool:
-        yield from _followed(pool.map(_draw_and_judge, specs), len(specs))
+    with ProcessPoolExecutor(processes, context, initializer=prepare, initargs=given) as pool:
+        yield from pool.map(call, items)
 
 
 def _followed(results: Iterator[Judged], count: int) -> Iterator[Judged]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from faults import runs
 from faults.door import HUNGER, ROOT, SHARED, SLOW, STUCK
-from faults.lab import Lab, Outcome, begun, orphans, told_manifest
+from faults.lab import Lab, Outcome, after, begun, orphans, told_manifest
 from faults.runs import Process, fresh, manifests, send, watched
 from softseg_bids.app.resources import usable_cpus
 
@@ -26,12 +26,12 @@ def whole_runs(lab: Lab, rounds: int) -> Outcome:
         lab.clear()
         with watched(lab.out) as reports:
             run = lab.fork()
-            _after(run, lab.moment())
+            after(run, lab.moment())
             run.kill_all()
             problems = lab.judge(run, 0, -signal.SIGKILL)
             problems += _begun_manifest(lab, run)
             problems += lab.complete()
-        _judged(lab, outcome, problems + reports[0].problems, reports[0].read, f"kill {number + 1}/{rounds}")
+        lab.judged(outcome, problems, f"kill {number + 1}/{rounds}", reports)
     return outcome
 
 
@@ -48,15 +48,13 @@ def workers(lab: Lab, rounds: int) -> Outcome:
         lab.clear()
         with watched(lab.out) as reports:
             run = lab.pool()
-            _after(run, lab.moment() + lab.random.uniform(0, 3))
+            after(run, lab.moment() + lab.random.uniform(0, 3))
             victims = run.processes()[number % 2 :] or run.processes()
             if victims:
                 send(lab.random.choice(victims), signal.SIGKILL)
             run.wait()
             problems = lab.judge(run, 0, 1, -signal.SIGKILL) + orphans(run) + lab.complete()
-        _judged(
-            lab, outcome, problems + reports[0].problems, reports[0].read, f"worker {number + 1}/{rounds}"
-        )
+        lab.judged(outcome, problems, f"worker {number + 1}/{rounds}", reports)
     return outcome
 
 
@@ -79,7 +77,7 @@ def memory(lab: Lab, rounds: int) -> Outcome:
         if "going on with one process" not in run.said():
             problems.append(f"{end}: it did not go on with fewer processes")
         problems += lab.complete()
-        _judged(lab, outcome, problems, 0, f"memory ({end})")
+        lab.judged(outcome, problems, f"memory ({end})")
     return outcome
 
 
@@ -99,7 +97,7 @@ def real_memory(lab: Lab, rounds: int) -> Outcome:
         entries = (manifests(lab.out) or [{"inputs": []}])[-1]["inputs"]
         if not entries or any("memory" not in entry["reason"] for entry in entries):
             problems.append(f"the manifest does not say that memory ran out: {entries}")
-        _judged(lab, outcome, problems, 0, f"real memory {number + 1}")
+        lab.judged(outcome, problems, f"real memory {number + 1}")
     return outcome
 
 
@@ -120,7 +118,7 @@ def interruptions(lab: Lab, rounds: int, soon_s: float = SOON_S) -> Outcome:
         serial = deep or number % 6 >= 3
         hold = {STUCK: "60"} if deep else {SLOW: "0.5"}
         run = lab.fork(**hold) if serial else lab.pool(**hold)
-        _after(run, 1.0 if deep else lab.moment() + 0.5)
+        after(run, 1.0 if deep else lab.moment() + 0.5)
         for pid in run.processes():
             send(pid, signal.SIGTERM if term else signal.SIGINT)
         start = time.monotonic()
@@ -133,9 +131,7 @@ def interruptions(lab: Lab, rounds: int, soon_s: float = SOON_S) -> Outcome:
         if manifest is None or '"exit_code": 130' not in manifest.read_text(encoding="utf-8"):
             problems.append("no manifest that says it was interrupted")
         problems += orphans(run) + lab.complete()
-        _judged(
-            lab, outcome, problems, 0, f"interruption {number + 1}/{rounds}: {seconds:.1f} s, {slower:.0f}"
-        )
+        lab.judged(outcome, problems, f"interruption {number + 1}/{rounds}: {seconds:.1f} s, {slower:.0f}")
     return outcome
 
 
@@ -154,12 +150,6 @@ def _left_out(lab: Lab, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _after(run: Process, seconds: float) -> None:
-    run.wait_until(lambda: begun(run))
-    until = time.monotonic() + seconds
-    run.wait_until(lambda: time.monotonic() > until)
-
-
 def _begun_manifest(lab: Lab, run: Process) -> list[str]:
     """A killed run leaves the manifest that it began with, or a finished one."""
     found = manifests(lab.out)
@@ -167,12 +157,6 @@ def _begun_manifest(lab: Lab, run: Process) -> list[str]:
         return ["the killed run left no manifest"]
     wrong = [it for it in found if len(it["inputs"]) != 3 or it["exit_code"] not in (None, 0)]
     return [f"the killed run's manifest: {it}" for it in wrong]
-
-
-def _judged(lab: Lab, outcome: Outcome, problems: list[str], files: int, what: str) -> None:
-    outcome.note(problems)
-    outcome.files += files
-    lab.say(f"{what}: {'; '.join(problems) or 'survived'}")
 
 
 def real_kills(lab: Lab, rounds: int, bids: Path) -> Outcome:
@@ -196,11 +180,11 @@ def real_kills(lab: Lab, rounds: int, bids: Path) -> Outcome:
                 raise RuntimeError(run.said())
             reference = runs.snapshot(lab.out)
             continue
-        _after(run, lab.random.uniform(0, seconds))
+        after(run, lab.random.uniform(0, seconds))
         run.kill_all()
         problems = lab.judge(run, 0, -signal.SIGKILL)
         again = fresh(argv, lab.log(), door=ROOT / "run.py")
         again.wait()
         problems += lab.judge(again, 0) + runs.differences(reference, runs.snapshot(lab.out))
-        _judged(lab, outcome, problems, 0, f"real kill {number}/{rounds}")
+        lab.judged(outcome, problems, f"real kill {number}/{rounds}")
     return outcome

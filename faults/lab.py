@@ -7,12 +7,12 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from faults.bodies import write_dataset
-from faults.runs import Process, differences, forked, fresh, manifests, snapshot, watched
+from faults.runs import Process, Report, differences, forked, fresh, manifests, snapshot, watched
 from faults.whole import half_written
 
 ENDED_S = 20.0  # orphans must be gone by then, on a busy machine
@@ -170,6 +170,15 @@ class Lab:
             problems + [f"left behind: {path}" for path in left] + [f"after the rerun: {it}" for it in lost]
         )
 
+    def judged(
+        self, outcome: Outcome, problems: list[str], what: str, reports: Sequence[Report] = ()
+    ) -> None:
+        """Count a round with all that is wrong with it, seen from outside or in, and say it."""
+        problems = problems + [problem for report in reports for problem in report.problems]
+        outcome.note(problems)
+        outcome.files += sum(report.read for report in reports)
+        self.say(f"{what}: {'; '.join(problems) or 'survived'}")
+
     def moment(self) -> float:
         """A random time within the work of a run, seconds."""
         return self.random.uniform(0.0, self.seconds)
@@ -178,6 +187,13 @@ class Lab:
 def begun(run: Process) -> bool:
     """Whether a run has begun its work."""
     return "logs in" in run.said()
+
+
+def after(run: Process, seconds: float) -> None:
+    """Wait so long from the moment on at which a run has begun its work, or until it ends."""
+    run.wait_until(lambda: begun(run))
+    until = time.monotonic() + seconds
+    run.wait_until(lambda: time.monotonic() > until)
 
 
 def told_manifest(run: Process) -> Path | None:

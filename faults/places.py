@@ -12,8 +12,7 @@ from pathlib import Path
 
 from faults.bodies import IMAGES
 from faults.door import SLOW
-from faults.kills import _after, _judged
-from faults.lab import Lab, Outcome, begun, told_manifest
+from faults.lab import Lab, Outcome, after, begun, told_manifest
 from faults.runs import Process, manifests, watched
 from faults.whole import results
 
@@ -43,9 +42,7 @@ def full_disk(lab: Lab, rounds: int) -> Outcome:
                 problems = _unwritable(lab, run)
                 _resize(lab.out, ROOMY)
                 problems += lab.complete()
-        _judged(
-            lab, outcome, problems + reports[0].problems, reports[0].read, f"full disk at {size // 1024} KiB"
-        )
+        lab.judged(outcome, problems, f"full disk at {size // 1024} KiB", reports)
     return outcome
 
 
@@ -61,7 +58,7 @@ def _by_limit(lab: Lab, rounds: int, outcome: Outcome) -> Outcome:
         run = lab.pool(before=("prlimit", f"--fsize={size}"))
         run.wait()
         problems = _unwritable(lab, run, manifest=False) + lab.complete()
-        _judged(lab, outcome, problems, 0, f"file size {number + 1}")
+        lab.judged(outcome, problems, f"file size {number + 1}")
     return outcome
 
 
@@ -83,15 +80,13 @@ def read_only(lab: Lab, rounds: int) -> Outcome:
         lab.clear()
         with watched(lab.out) as reports:
             run = lab.pool(before=before, **{SLOW: "0.3"})
-            _after(run, lab.random.uniform(0, 0.5 * lab.seconds))
+            after(run, lab.random.uniform(0, 0.5 * lab.seconds))
             _writable(lab.out, False)
             run.wait()
             problems = _unwritable(lab, run)
             _writable(lab.out, True)
             problems += lab.complete()
-        _judged(
-            lab, outcome, problems + reports[0].problems, reports[0].read, f"read-only {number + 1}/{rounds}"
-        )
+        lab.judged(outcome, problems, f"read-only {number + 1}/{rounds}", reports)
     return outcome
 
 
@@ -105,14 +100,12 @@ def two_runs(lab: Lab, rounds: int) -> Outcome:
         lab.clear()
         with watched(lab.out) as reports:
             one = lab.fork()
-            _after(one, lab.random.uniform(0, 0.5 * lab.seconds))
+            after(one, lab.random.uniform(0, 0.5 * lab.seconds))
             other = lab.fork()
             one.wait()
             other.wait()
             problems = lab.judge(one, 0) + lab.judge(other, 0) + lab.complete()
-        _judged(
-            lab, outcome, problems + reports[0].problems, reports[0].read, f"two runs {number + 1}/{rounds}"
-        )
+        lab.judged(outcome, problems, f"two runs {number + 1}/{rounds}", reports)
     return outcome
 
 
@@ -129,7 +122,7 @@ def vanishing(lab: Lab, rounds: int) -> Outcome:
         kept = shutil.copy2(gone, lab.folder / "kept.nii.gz")
         with watched(lab.out) as reports:
             run = lab.fork()
-            _after(run, lab.moment())
+            after(run, lab.moment())
             gone.unlink()
             run.wait()
             problems = lab.judge(run, 0, 1)
@@ -142,9 +135,7 @@ def vanishing(lab: Lab, rounds: int) -> Outcome:
                 problems.append(f"nothing was said about {gone}")
             shutil.move(kept, gone)
             problems += lab.complete()
-        _judged(
-            lab, outcome, problems + reports[0].problems, reports[0].read, f"vanished {number + 1}/{rounds}"
-        )
+        lab.judged(outcome, problems, f"vanished {number + 1}/{rounds}", reports)
     return outcome
 
 
@@ -169,7 +160,7 @@ def locales(lab: Lab, rounds: int) -> Outcome:
         for path in results(lab.out):
             os.utime(path, (0, 0))
         problems += lab.complete()
-        _judged(lab, outcome, problems, 0, f"locale {kinds[number % len(kinds)]['LC_ALL']}")
+        lab.judged(outcome, problems, f"locale {kinds[number % len(kinds)]['LC_ALL']}")
     for place in (lab.bids, *lab.bids.rglob("*")):
         os.utime(place)
     return outcome

@@ -84,5 +84,5 @@ def test_a_checkpoint_without_levels_cannot_be_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = small_checkpoint(tmp_path / "old.pt", with_levels=False)
-    assert main(["--model", str(path), "--images", "1", "--threads", "1"]) == 1
+    assert main(["--model", str(path), "--images", "1", "--processes", "1"]) == 1
     assert "holds no network for levels" in capsys.readouterr().err
