@@ -38,6 +38,8 @@ FINE_MM = (1.5, 1.0, 1.2)
 ASIDE_MM, BEHIND_MM, BEFORE_MM = 26.0, 55.0, 62.0
 # A disc this near the border of the field of view need not be found.
 BORDER_MM = 4.0
+# Levels lie along a cord: so much of it is in view, as it is in any lumbar scan of a clinic.
+LEAST_CORD_MM = 30.0
 # Labels that are no discs of the count: the joint of C1 and C2, the pontomedullary junction, the conus.
 LANDMARKS = (2, 50, 60)
 
@@ -61,7 +63,8 @@ def make(number: int) -> Case:
         body = draw_body(rng, s_centre_mm=top + 0.5 * length, wide=True)
         inside = np.abs(body.z_mm) <= 0.5 * length
         drift = np.ptp(body.centre_mm[inside], axis=0)
-        if body.has_cord and body.has_bodies and body.has_skull and drift[0] < 30 and drift[1] < 90:
+        usual = body.has_cord and body.has_bodies and body.has_skull and body.conus_mm > top + LEAST_CORD_MM
+        if usual and drift[0] < 30 and drift[1] < 90:
             break
     low, high = body.centre_mm[inside].min(axis=0), body.centre_mm[inside].max(axis=0)
     start = np.array([low[0] - ASIDE_MM, low[1] - BEHIND_MM, -0.5 * length])

@@ -44,6 +44,11 @@ class Apptainer:
         return self.folder / SUITE
 
     @property
+    def temporary(self) -> Path:
+        """Where a SIF file is unpacked, by whoever runs it, as nothing can be mounted from one here."""
+        return self.folder / "tmp"
+
+    @property
     def image(self) -> Path:
         """The image."""
         return self.folder / ("softseg.sif" if self.sif else "softseg")
@@ -51,6 +56,8 @@ class Apptainer:
     def set_up(self) -> None:
         """Make the tree and install Apptainer into it."""
         self.folder.mkdir()
+        self.temporary.mkdir()
+        self.temporary.chmod(0o1777)
         make_tree(SUITE, self.tree, include="ca-certificates")
         for name in ("resolv.conf", "hosts"):
             shutil.copy(Path("/etc", name), self.tree / "etc" / name)
@@ -126,7 +133,7 @@ class Apptainer:
     def _inside(self, words: Sequence[object], where: Path | None = None) -> str:
         unshared = ["unshare", "--mount", "--propagation", "private"]
         # The machine's root may lack a capability that Apptainer would hand on.
-        dropped = ["env", "APPTAINER_DROP_CAPS=CAP_SYS_RESOURCE", f"APPTAINER_TMPDIR={self.folder}"]
+        dropped = ["env", "APPTAINER_DROP_CAPS=CAP_SYS_RESOURCE", f"APPTAINER_TMPDIR={self.temporary}"]
         moved = ["env", f"--chdir={where}"] if where else []
         return run([*unshared, "sh", ENTER, self.tree, self.shared, *dropped, *moved, *words])
 
