@@ -105,7 +105,7 @@ class Apptainer:
         self, uid: int, mounts: Mounts, arguments: Sequence[object], options: Sequence[str] = STRICT
     ) -> str:
         """Run the image's Python instead of the app."""
-        words = ["apptainer", "exec", *options, *binds(mounts), self.image, PYTHON, *arguments]
+        words = ["apptainer", "--quiet", "exec", *options, *binds(mounts), self.image, PYTHON, *arguments]
         return self._as(uid, words)
 
     def labels(self) -> str:
