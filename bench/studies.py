@@ -237,7 +237,7 @@ def planned(rng: Generator) -> Iterator[Finding]:
     row = pick(sample_sizes(controls, controls), statistic="people_per_group", effect_percent=5.0)
     mean = float(controls["area_mm2"].mean())
     yield finding("40 controls", people_needed(0.05 * mean, PEOPLE_SD, groups=2), row)
-    band = own_controls(frame, pd.Series(frame.index < 40, index=frame.index))[40]
+    band = own_controls(frame, pd.Series(frame.index < 40, index=frame.index)).iloc[40]
     yield (
         "reference range",
         "one more healthy person",
