@@ -29,6 +29,8 @@ DENS_HALF_MM = 5.5
 FAR_MM = 1e4
 # Shares of people by the state of their discs, and of joints that are grown together.
 HEALTHY, WORN, FUSED = 0.45, 0.4, 0.015
+# Share of adults in whom the joint between dens and body of C2 is still seen; it looks like a disc.
+REMNANT = 0.7
 
 # By level, C1 to S2: half height of the disc above over the body's own (none between C1 and C2);
 # reach of the spinous process behind the canal (mm), how far it sinks per mm of reach, and the
@@ -66,6 +68,11 @@ class Spine(NamedTuple):
         How much narrower the bodies are between their end plates.
     vein : float
         How far the basivertebral veins show.
+    remnant : float
+        How far the remnant of the joint between dens and body of C2 shows.
+    remnant_s_mm, remnant_half_s_mm, remnant_half_v_mm : float
+        Where it lies as position s, and its half sizes; its core is like disc in ``remnant_core``.
+    remnant_core : bool
     """
 
     tilt: Floats
@@ -82,6 +89,11 @@ class Spine(NamedTuple):
     arch_half_s_mm: float
     waist_mm: float
     vein: float
+    remnant: float
+    remnant_s_mm: float
+    remnant_half_s_mm: float
+    remnant_half_v_mm: float
+    remnant_core: bool
 
 
 def spine_of(body: Body) -> Spine:
@@ -102,6 +114,10 @@ def spine_of(body: Body) -> Spine:
         dens_top_mm=rng.uniform(-2.0, 4.5), arch_gap_mm=rng.uniform(0.7, 2.2),
         arch_half_v_mm=rng.uniform(2.2, 3.8), arch_half_s_mm=rng.uniform(4.0, 6.5),
         waist_mm=rng.uniform(0.0, 1.6), vein=rng.uniform(0.2, 0.9) if rng.random() < 0.6 else 0.0,
+        remnant=rng.uniform(0.3, 1.0) if rng.random() < REMNANT else 0.0,
+        remnant_s_mm=body.discs_mm[C2] + rng.uniform(-1.5, 5.0) * size,
+        remnant_half_s_mm=rng.uniform(0.7, 2.0), remnant_half_v_mm=rng.uniform(3.0, 7.0),
+        remnant_core=bool(rng.random() < 0.5),
     )  # fmt: skip
 
 
@@ -188,6 +204,20 @@ def _column(
         flat = ellipse(near.u, front, 5.0, 0.7 * half_ap).clamp_min(-3.0)
         cleft = torch.maximum(flat, (s - middle).abs() - 1.2)
         layers.append(Layer("vein", spine.vein * ramp(-cleft, max(edge, 1.0)) * inside))
+    if spine.remnant and view[0] < body.discs_mm[C3] and view[1] > -12:
+        layers += _remnant(spine, near.u, front - half_ap, s, inside, edge)
+    return layers
+
+
+def _remnant(
+    spine: Spine, u: Tensor, front: Tensor, s: Tensor, inside: Tensor, edge: float
+) -> list[Layer]:
+    """What is left of the joint between dens and body of C2: a flat lens that ends within the bone."""
+    half_v, half_s = spine.remnant_half_v_mm, spine.remnant_half_s_mm
+    lens = torch.maximum(ellipse(front, s - spine.remnant_s_mm, half_v, half_s), u.abs() - 5.0)
+    layers = [Layer("cortex", spine.remnant * ramp(-lens, edge) * inside)]
+    if spine.remnant_core:
+        layers.append(Layer("disc", spine.remnant * ramp(-lens - 0.6, edge) * inside))
     return layers
 
 

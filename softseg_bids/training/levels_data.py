@@ -134,6 +134,8 @@ def _draw_view(rng: Generator) -> tuple[float, float]:
     part = rng.random()
     if part < 0.14:  # a head with its neck
         return rng.uniform(-75, -15), rng.uniform(120, 280)
+    if part < 0.24:  # a neck from within C2 on: no dens tells which the first body is
+        return rng.uniform(12, 32), rng.uniform(80, 260)
     if part < 0.42:  # a neck, often without C1
         return rng.uniform(-30, 45), rng.uniform(55, 260)
     if part < 0.52:  # a small stretch anywhere
