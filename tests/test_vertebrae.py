@@ -87,11 +87,30 @@ def test_the_tip_does_not_move_when_the_disc_tilts() -> None:
 
 
 def test_no_disc_lies_between_dens_and_axis() -> None:
-    for seed in range(4):
+    for seed in range(6):
         body = plain(seed, 20.0)
+        spine = spine_of(body)
         s = np.linspace(6.0, float(body.discs_mm[2]) - 6.0, 30)
-        marrow = alpha_at(body, "marrow", column_points(body, s, 4.5))
+        beside = np.abs(s - spine.remnant_s_mm) > spine.remnant_half_s_mm + 2.0
+        marrow = alpha_at(body, "marrow", column_points(body, s[beside | (spine.remnant == 0)], 4.5))
         assert marrow.min() > 0.5
+
+
+def test_the_remnant_of_their_joint_is_a_dark_lens_within_the_bone() -> None:
+    seen = 0
+    for seed in range(16):
+        body = plain(seed, 20.0)
+        spine = spine_of(body)
+        if spine.remnant < 0.7 or spine.remnant_half_s_mm < 1.0 or spine.remnant_half_v_mm > 5.0:
+            continue
+        seen += 1
+        depths = np.arange(0.0, 20.0, 0.25)
+        points = [column_points(body, np.array([spine.remnant_s_mm]), d)[0] for d in depths]
+        marrow = alpha_at(body, "marrow", np.array(points))
+        bone = depths[marrow > 0.6]
+        lens = depths[(marrow < 0.6) & (depths > bone[0]) & (depths < bone[-1])]
+        assert 0.3 * spine.remnant_half_v_mm < 0.5 * np.ptp(lens) < spine.remnant_half_v_mm + 0.5
+    assert seen > 1
 
 
 def test_the_ring_of_c1_lies_before_the_dens_and_nowhere_else() -> None:

@@ -209,9 +209,7 @@ def _column(
     return layers
 
 
-def _remnant(
-    spine: Spine, u: Tensor, front: Tensor, s: Tensor, inside: Tensor, edge: float
-) -> list[Layer]:
+def _remnant(spine: Spine, u: Tensor, front: Tensor, s: Tensor, inside: Tensor, edge: float) -> list[Layer]:
     """What is left of the joint between dens and body of C2: a flat lens that ends within the bone."""
     half_v, half_s = spine.remnant_half_v_mm, spine.remnant_half_s_mm
     lens = torch.maximum(ellipse(front, s - spine.remnant_s_mm, half_v, half_s), u.abs() - 5.0)
