@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench import report
+from bench.level_cases import WITHIN_MM
 from bench.real import PERSON, run_app
 from softseg_bids.app.landmarks import disc_name
 from softseg_bids.bids.dataset import Scan
@@ -26,7 +27,6 @@ from softseg_bids.image.volume import DataError
 
 # Posterior tips of the discs, scanner mm.
 TRUE_MM = {3: (-7.0, 9.5, 34.0), 4: (-7.0, 9.0, 14.5), 5: (-7.0, 8.5, -3.0), 6: (-7.0, 7.5, -18.5)}
-WITHIN_MM = 3.0
 # What the app is given; None is everything.
 GIVEN: dict[str, tuple[str, ...] | None] = {
     "full T2w alone": ("acq-full_T2w",),

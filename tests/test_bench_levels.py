@@ -9,41 +9,46 @@ import pytest
 from test_level_network import small_checkpoint
 
 from bench import levels
-from bench.level_cases import make
+from bench.level_cases import make, with_other_heights
 from bench.levels import Judged, figures, judge, landmark_row, main, tables
 from softseg_bids.core.labelling import Found
 
-TRUE = {3: 36.0, 4: 53.0, 5: 69.0}
+TRUE = {2: 16.0, 3: 36.0, 4: 53.0, 5: 69.0, 6: 85.0, 7: 101.0, 9: 140.0, 22: 400.0, 50: -26.0, 60: 420.0}
+NECK = (3, 4, 5)
 
 
 def found(**places: float) -> dict[int, Found]:
     return {int(name[1:]): Found(at, 8.0, 0.9) for name, at in places.items()}
 
 
+def of_neck(landmarks: tuple[int, ...] = (), **places: float) -> Judged:
+    return judge("neck", found(**places), TRUE, NECK, landmarks, 0.1)
+
+
 def test_a_label_is_right_within_three_millimetres() -> None:
-    row = judge("neck", found(d3=38.0, d4=53.5, d5=73.0), TRUE, 0.1)
+    row = of_neck(d3=38.0, d4=53.5, d5=73.0)
     assert row.errors_mm == {3: 2.0, 4: 0.5, 5: 4.0} and row.is_wrong and not row.missing
 
 
-def test_a_numbering_that_is_one_off_is_wrong_though_no_true_label_is_missed() -> None:
-    row = judge("neck", found(d6=36.0, d7=53.0), TRUE, 0.1)
-    assert row.is_wrong and np.isinf(list(row.errors_mm.values())).all() and row.missing == [3, 4, 5]
+def test_a_numbering_that_is_one_off_is_wrong() -> None:
+    row = of_neck(d6=36.0, d7=53.0)
+    assert row.is_wrong and row.errors_mm == {6: 49.0, 7: 48.0} and row.missing == [3, 4, 5]
 
 
-def test_landmarks_and_labels_out_of_view_are_not_judged() -> None:
-    row = judge("neck", found(d50=-20.0, d9=140.0, d3=36.0), TRUE, 0.1)
-    assert row.errors_mm == {3: 0.0} and not row.is_wrong
+def test_a_label_is_judged_out_of_view_too() -> None:
+    assert not of_neck(d9=142.0, d3=36.0).is_wrong
+    assert of_neck(d9=130.0, d3=36.0).is_wrong
 
 
 def test_shares_of_images() -> None:
     rows = [
-        judge("neck", found(d3=36.0, d4=53.0, d5=69.0), TRUE, 0.1),
-        judge("neck", found(d3=53.0), TRUE, 0.1),
-        judge("lumbar", {}, {22: 40.0}, 0.1),
+        of_neck(d3=36.0, d4=53.0, d5=69.0),
+        of_neck(d3=53.0),
+        judge("lumbar", {}, TRUE, (22,), (), 0.1),
         Judged("neck", True, {3: 1.0}, [4, 5], 0.1),
     ]
     assert figures(rows) == pytest.approx((200 / 3, 25, 25, 25, 0))
-    assert figures([judge("neck", found(d4=53.0), TRUE, 0.1), rows[0]])[3:] == pytest.approx((0, 50))
+    assert figures([of_neck(d4=53.0), rows[0]])[3:] == pytest.approx((0, 50))
     text = tables(rows, "abc", True)
     assert (
         "| all | 4 | 66.7 % | 25.0 % | 25.0 % | 25.0 % | 0.0 % |" in text and "| lumbar | 1 | n/a |" in text
@@ -51,17 +56,25 @@ def test_shares_of_images() -> None:
 
 
 def test_landmarks_have_rows_of_their_own() -> None:
-    there = {2: 16.0, 50: -26.0}
     rows = [
-        judge("neck", found(d2=17.0, d50=-30.0), TRUE, 0.1, there),
-        judge("neck", found(d2=15.0), TRUE, 0.1, there),
-        judge("neck", found(d50=-26.0, d60=420.0), TRUE, 0.1, {2: 16.0}),
+        of_neck((2, 50), d2=17.0, d50=-30.0),
+        of_neck((2, 50), d2=15.0),
+        of_neck((2, 60), d50=-26.0, d60=429.0),
     ]
     assert rows[0].landmarks_mm == {2: 1.0, 50: 4.0} and not rows[0].is_wrong
-    assert landmark_row(rows, 2) == ("C1-C2", "3", "66.7 %", "1.0 mm", "33.3 %", "0")
-    assert landmark_row(rows, 50) == ("PMJ", "2", "0.0 %", "4.0 mm", "50.0 %", "1")
-    assert landmark_row(rows, 60)[1:] == ("0", "nan %", "n/a", "nan %", "1")
-    assert "| conus | 0 | n/a | n/a | n/a | 1 |" in tables(rows, "abc", True)
+    assert landmark_row(rows, 2) == ("C1-C2", "3", "66.7 %", "100.0 %", "1.0 mm", "33.3 %", "0")
+    assert landmark_row(rows, 50) == ("PMJ", "2", "0.0 %", "0.0 %", "4.0 mm", "50.0 %", "1")
+    # A taper is right within 10 mm.
+    assert landmark_row(rows, 60) == ("conus", "1", "100.0 %", "100.0 %", "9.0 mm", "0.0 %", "0")
+    assert "| conus | 0 | n/a | n/a | n/a | n/a | 0 |" in tables(rows[:2], "abc", True)
+
+
+def test_a_third_of_the_spines_have_heights_of_their_own() -> None:
+    body = make(0).body
+    other = with_other_heights(body, np.random.default_rng(1))
+    ratio = np.diff(other.discs_mm) / np.diff(body.discs_mm)
+    assert 0.8 < ratio.min() < 0.97 and 1.03 < ratio.max() < 1.2
+    assert other.conus_mm == body.conus_mm
 
 
 def test_truth_is_in_view_and_of_the_body() -> None:

@@ -103,6 +103,15 @@ def test_a_disc_that_is_not_seen_is_not_labelled_and_its_neighbours_are() -> Non
     assert abs(found[5].position_mm - true[5]) < 1 and abs(found[7].position_mm - true[7]) < 1
 
 
+def test_the_joint_of_c1_and_c2_is_named_only_where_it_is_seen() -> None:
+    true = spine()
+    shown, hidden = (labels_of(seen_of(true, -10, 160, hide=hide)) for hide in (0, 2))
+    assert 2 in sure(shown)
+    assert 3 in sure(hidden) and 2 not in sure(hidden)
+    # Its place is still told, for whoever wants to know how unsure it is.
+    assert abs(hidden[2].position_mm - true[2]) < 4 and hidden[2].confidence == 0
+
+
 def test_nothing_seen_is_nothing_found() -> None:
     assert pool([]) is None
     assert pool([(np.arange(5.0), Evidence.nothing(5))]) is None

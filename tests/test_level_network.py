@@ -8,23 +8,30 @@ import numpy as np
 import pytest
 import torch
 from conftest import centred_grid
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from softseg_bids.core.evidence import LEVEL_CLASSES, MARKS
+from softseg_bids.image.grid import Grid
 from softseg_bids.image.straight import Planes
 from softseg_bids.image.volume import DataError, Volume
 from softseg_bids.model.checkpoint import LEVEL_ROLE, load_checkpoint, load_level_network, save_checkpoint
 from softseg_bids.model.levels import (
+    LEVELS,
+    LOOKS,
     OUTPUTS,
+    ROWS,
     STEP_MM,
     LevelArchitecture,
     LevelNet,
     network_input,
+    offsets_of,
     read_levels,
     step_along_mm,
 )
 from softseg_bids.model.network import Architecture, FoldedUNet
 from softseg_bids.training import pack, train_levels
-from softseg_bids.training.levels_data import NOTHING, ROWS, as_tensors, draw_examples, marks_mm
+from softseg_bids.training.levels_data import NOTHING, as_tensors, draw_examples, marks_mm
 from softseg_bids.training.train_levels import level_loss
 
 SMALL = LevelArchitecture((4, 8), (-5.0, 0.0, 5.0), (-10.0, 2.5, 16))
@@ -167,3 +174,32 @@ def test_training_saves_what_can_be_packed_and_goes_on_where_it_was(
     with pytest.raises(SystemExit):
         pack.main([*folders[:1], "--out", str(tmp_path / "one.pt")])
     assert "give the folders" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rows", [1, 40, 200, 208, 224, 330])
+def test_rows_are_looked_at_from_even_and_odd_places_amid_empty_ones(rows: int) -> None:
+    offsets, length = offsets_of(rows, LEVELS.multiple)
+    assert len(offsets) == LOOKS and len(set(offsets)) == LOOKS
+    assert length % LEVELS.multiple == 0 and length >= max(ROWS, rows)
+    assert min(offsets) >= 0 and max(offsets) + rows <= length
+    assert sum(offset % 2 for offset in offsets) == LOOKS // 2
+
+
+def test_where_the_rows_begin_hardly_matters() -> None:
+    """A view that is a row shorter at its top says the same of what it still shows."""
+    torch.manual_seed(3)
+    network = LevelNet(LEVELS).eval()
+    rng = np.random.default_rng(4)
+    array = ndimage.gaussian_filter(rng.normal(0, 1, (24, 60, 120)), 1.5).astype(np.float32)
+    line = np.column_stack([np.full(60, 12.0), np.full(60, 25.0), np.linspace(140, 10, 60)])
+
+    def marks(cut: int) -> NDArray[np.float64]:
+        part = array[..., : array.shape[2] - cut]
+        grid = Grid(part.shape, np.diag([1.0, 1.0, STEP_MM, 1.0]))
+        where, evidence = read_levels(LEVELS, network, Volume(part, grid), line, CPU)
+        z = where.points_mm[evidence.seen][:, 2]
+        return np.interp(np.arange(30, 110), z[::-1], evidence.marks[0][evidence.seen][::-1])
+
+    whole = marks(0)
+    for cut in (1, 2):
+        assert np.abs(marks(cut) - whole).std() < 0.3 * whole.std()

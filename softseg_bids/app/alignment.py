@@ -72,7 +72,8 @@ class Alignment:
     flags, notes : list of str
         For the tables, and for a reader.
     confidences : dict of int to float
-        Of labels looked for in images, shown or not: the probability that the place is right within 3 mm.
+        Of labels looked for in images, shown or not: the probability that the place is right within 3 mm
+        (the conus: 10 mm).
     label_sources : dict of int to str
         Where each of the discs comes from.
     doubtful : dict of int to float

@@ -43,7 +43,10 @@ VARIANT = float(np.log(0.02))
 WITHIN_MM = 3.0
 CONFIDENT = 0.7
 # A disc of which nothing at all is seen near its place is not labelled, however surely it must be there.
-LEAST_DISC = 0.15
+# The joint of C1 and C2 is often just out of view, where its place says no more than C2's usual height.
+LEAST_DISC, LEAST_JOINT = 0.15, 0.5
+# The conus is a taper, not a point: its label is a place within 10 mm. Its mark (6 mm standard deviation)
+# is half as high where places are unsure by 10 mm, so that two in three lie that near.
 CONUS_CONFIDENT = 0.5
 
 
@@ -57,7 +60,7 @@ class Found(NamedTuple):
     before_mm : float
         How far in front of the cord the disc's tip lies; 0 for what is no disc.
     confidence : float
-        Probability that the place is right within 3 mm.
+        Probability that the place is right within 3 mm (the conus: 10 mm).
     in_view : float
         Probability that the label lies in view at all.
     """
@@ -97,7 +100,7 @@ def label_axis(pooled: Pooled) -> dict[int, Found]:
         if place is None:
             continue
         row, position, confidence, in_view = place
-        if 3 <= value <= 25 and _near(pooled.marks[0], row).max() < LEAST_DISC:
+        if _is_unseen(pooled, value, row):
             confidence = 0.0
         before = float(pooled.tip_mm[row]) if 2 <= value <= 25 else 0.0
         found[value] = Found(position, before, confidence, in_view)
@@ -242,6 +245,13 @@ def _log_sum(values: Floats, axis: int) -> Floats:
     safe = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(np.exp(values - safe).sum(axis=axis)) + safe.squeeze(axis))
+
+
+def _is_unseen(pooled: Pooled, value: int, row: int) -> bool:
+    """Whether a disc's place follows from others' alone, since no mark is seen there."""
+    if value == 2:
+        return bool(_near(pooled.marks[1], row).max() < LEAST_JOINT)
+    return 3 <= value <= 25 and bool(_near(pooled.marks[0], row).max() < LEAST_DISC)
 
 
 def _near(line: Floats, row: int) -> Floats:

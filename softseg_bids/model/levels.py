@@ -26,6 +26,11 @@ STEP_MM = 1.25
 # The medulla lies above the cord's end, lumbar discs below the conus.
 ABOVE_MM, BELOW_MM = 60.0, 200.0
 TIP_UNIT_MM = 10.0
+# Rows that the network learns from at a time; fewer are shown amid as many empty ones as then.
+ROWS = 224
+# Strides of two rows and more make what it says depend on where a row comes to lie among them: it looks
+# this often, from rows odd and even, and its answers are averaged.
+LOOKS = 8
 # Sparser slices cannot show discs, which are 4 to 10 mm high; the network would name them all the same.
 SPARSEST_MM = 4.0
 OUTPUTS = len(MARKS) + 1 + LEVEL_CLASSES
@@ -189,7 +194,21 @@ def read_levels(
     first, last = np.flatnonzero(seen)[[0, -1]]
     part = network_input(Planes(planes.values[:, first : last + 1], planes.seen[:, first : last + 1]))
     rows = part.shape[1]
-    spare = -rows % architecture.multiple
-    image = torch.from_numpy(np.pad(part, ((0, 0), (0, spare), (0, 0)))).to(device)
-    out = network(image[None])[0, :, :rows].float().cpu().numpy()
-    return where, Evidence.from_logits(out, TIP_UNIT_MM, seen, int(first))
+    offsets, length = offsets_of(rows, architecture.multiple)
+    total = torch.zeros(OUTPUTS, rows)
+    for offset in offsets:
+        padded = np.pad(part, ((0, 0), (offset, length - rows - offset), (0, 0)))
+        out = network(torch.from_numpy(padded).to(device)[None])
+        total += out[0, :, offset : offset + rows].float().cpu()
+    return where, Evidence.from_logits((total / len(offsets)).numpy(), TIP_UNIT_MM, seen, int(first))
+
+
+def offsets_of(rows: int, multiple: int) -> tuple[list[int], int]:
+    """Where an image's rows begin in each look, and how many rows there are with the empty ones.
+
+    The beginnings are spread over the empty rows, even and odd in turn.
+    """
+    length = max(ROWS, rows + 2 * LOOKS)
+    length += -length % multiple
+    spread = np.linspace(0, length - rows - 1, LOOKS).astype(int)
+    return [int(start - start % 2 + n % 2) for n, start in enumerate(spread)], length

@@ -25,6 +25,7 @@ from softseg_bids.model.levels import (
     ABOVE_MM,
     BELOW_MM,
     LEVELS,
+    ROWS,
     SPARSEST_MM,
     STEP_MM,
     TIP_UNIT_MM,
@@ -46,7 +47,6 @@ from softseg_bids.synthesis.scanner import (
 )
 from softseg_bids.synthesis.vertebrae import spine_of
 
-ROWS = 224
 FINE_MM = (2.0, 1.25, 1.5)
 # Scans of one rendering.
 SCANS = 3
