@@ -108,6 +108,8 @@ def test_the_joint_of_c1_and_c2_is_named_only_where_it_is_seen() -> None:
     shown, hidden = (labels_of(seen_of(true, -10, 160, hide=hide)) for hide in (0, 2))
     assert 2 in sure(shown)
     assert 3 in sure(hidden) and 2 not in sure(hidden)
+    # Nor where the view ends right above it: what else is there would tell it from a remnant within C2.
+    assert 2 not in sure(labels_of(seen_of(true, true[2] - 3, 160)))
     # Its place is still told, for whoever wants to know how unsure it is.
     assert abs(hidden[2].position_mm - true[2]) < 4 and hidden[2].confidence == 0
 

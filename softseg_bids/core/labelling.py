@@ -43,8 +43,9 @@ VARIANT = float(np.log(0.02))
 WITHIN_MM = 3.0
 CONFIDENT = 0.7
 # A disc of which nothing at all is seen near its place is not labelled, however surely it must be there.
-# The joint of C1 and C2 is often just out of view, where its place says no more than C2's usual height.
-LEAST_DISC, LEAST_JOINT = 0.15, 0.5
+# The joint of C1 and C2 is often just out of view, where its place says no more than C2's usual height;
+# and the remnant of a joint within C2 looks like it, but for what is seen above the real one.
+LEAST_DISC, LEAST_JOINT, ABOVE_JOINT_MM = 0.15, 0.5, 5.0
 # The conus is a taper, not a point: its label is a place within 10 mm. Its mark (6 mm standard deviation)
 # is half as high where places are unsure by 10 mm, so that two in three lie that near.
 CONUS_CONFIDENT = 0.5
@@ -250,7 +251,8 @@ def _log_sum(values: Floats, axis: int) -> Floats:
 def _is_unseen(pooled: Pooled, value: int, row: int) -> bool:
     """Whether a disc's place follows from others' alone, since no mark is seen there."""
     if value == 2:
-        return bool(_near(pooled.marks[1], row).max() < LEAST_JOINT)
+        above = row - round(ABOVE_JOINT_MM / STEP_MM)
+        return above < 0 or not pooled.seen[above] or bool(_near(pooled.marks[1], row).max() < LEAST_JOINT)
     return 3 <= value <= 25 and bool(_near(pooled.marks[0], row).max() < LEAST_DISC)
 
 

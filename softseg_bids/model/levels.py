@@ -195,12 +195,10 @@ def read_levels(
     part = network_input(Planes(planes.values[:, first : last + 1], planes.seen[:, first : last + 1]))
     rows = part.shape[1]
     offsets, length = offsets_of(rows, architecture.multiple)
-    total = torch.zeros(OUTPUTS, rows)
-    for offset in offsets:
-        padded = np.pad(part, ((0, 0), (offset, length - rows - offset), (0, 0)))
-        out = network(torch.from_numpy(padded).to(device)[None])
-        total += out[0, :, offset : offset + rows].float().cpu()
-    return where, Evidence.from_logits((total / len(offsets)).numpy(), TIP_UNIT_MM, seen, int(first))
+    looks = [np.pad(part, ((0, 0), (start, length - rows - start), (0, 0))) for start in offsets]
+    out = network(torch.from_numpy(np.stack(looks)).to(device)).float().cpu().numpy()
+    mean = np.mean([each[:, start : start + rows] for each, start in zip(out, offsets, strict=True)], axis=0)
+    return where, Evidence.from_logits(mean, TIP_UNIT_MM, seen, int(first))
 
 
 def offsets_of(rows: int, multiple: int) -> tuple[list[int], int]:
