@@ -37,11 +37,14 @@ PICTURES = {
         "reliability": "Reliability curves of the variants",
     },
 }
+SURE = 0.05
 # What the paper claims of soft_all, by the name of the variant it is compared with.
 RIVALS = ("hard_all", "hard_per_contrast", "soft_per_contrast")
 
 
-def write(results: Results, trained: dict[str, dict[str, Any]], parameters: int, page: Path = PAGE) -> None:
+def write(
+    results: Results, trained: dict[str, dict[str, Any]], parameters: int, made: str, page: Path = PAGE
+) -> None:
     """Fill every part of the page.
 
     Parameters
@@ -51,11 +54,13 @@ def write(results: Results, trained: dict[str, dict[str, Any]], parameters: int,
         How each network was trained, by its name.
     parameters : int
         Of each network.
+    made : str
+        With what the results were made, and how long it took.
     page : Path
     """
     texts = {
         "study": study_text(trained, parameters),
-        "results": results_table(results),
+        "results": f"{results_table(results)}\n\n{made}",
         "contrasts": contrast_table(results),
         "tests": test_table(results),
         "verdicts": verdict_table(results),
@@ -145,25 +150,32 @@ def test_table(results: Results) -> str:
 
 
 def verdict_table(results: Results) -> str:
-    """What is expected of soft_all, and whether it is so."""
-    measures: tuple[tuple[str, Callable[[str], float]], ...] = (
+    """What is expected of soft_all, and whether it is so: where people were compared, only if p < 0.05."""
+    measures: tuple[tuple[str, str | None, Callable[[str], float]], ...] = (
         (
-            "SD over five contrasts",
+            "SD over five contrasts", SPREAD,
             lambda name: _number(estimate(results, name, SPREAD, "mean", contrast=None)),
         ),
-        ("bias of the worst contrast", lambda name: abs(widest_bias(results, name)[1])),
-        ("bias over contrasts", lambda name: abs(_number(estimate(results, name, "area_mm2", "bias")))),
-        ("mean absolute error", lambda name: _number(estimate(results, name, ERROR, "mean"))),
-    )
+        ("mean absolute error", ERROR, lambda name: _number(estimate(results, name, ERROR, "mean"))),
+        ("bias of the worst contrast", None, lambda name: abs(widest_bias(results, name)[1])),
+        ("bias over contrasts", None, lambda name: abs(_number(estimate(results, name, "area_mm2", "bias")))),
+    )  # fmt: skip
     rows = []
     for rival in RIVALS:
         if not {"soft_all", rival} <= set(results.methods):
             continue
-        for said, value in measures:
+        for said, tested, value in measures:
             mine, other = value("soft_all"), value(rival)
-            verdict = "yes" if mine < other else "**no**"
-            rows.append((f"`{rival}`", said, f"{mine:.2f}", f"{other:.2f}", verdict))
+            p = test_of(results, tested, "soft_all", rival)[1] if tested else None
+            rows.append((f"`{rival}`", said, f"{mine:.2f}", f"{other:.2f}", _verdict(mine < other, p)))
     return table(("`soft_all` against", "by", "soft_all, mm²", "the other, mm²", "soft_all is better"), rows)
+
+
+def _verdict(is_better: bool, p: float | None) -> str:
+    said = "yes" if is_better else "**no**"
+    if p is None:
+        return f"{said} (not tested)"
+    return f"{said} (p = {p:.3f})" if p < SURE else f"not decided (p = {p:.3f})"
 
 
 def whole_variants(trained: dict[str, dict[str, Any]]) -> list[Variant]:

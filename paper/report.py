@@ -16,6 +16,7 @@ from paper.cohort import participants
 from paper.evaluate import TEACHERS, judge, predict, test_people
 from paper.variants import all_jobs
 from paper.weights import WEIGHTS, load, path_of
+from softseg_bids.model.weights import digest
 
 # Not where the networks are trained: that may be under way.
 FOLDER = Path(__file__).parents[1] / "build" / "paper"
@@ -51,8 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = results.read([out / "teachers", out / "networks"])
     figures.draw_all(found)
     parameters = sum(tensor.numel() for tensor in next(iter(loaded.values()))[1].parameters())
-    page.write(found, trained, parameters)
-    print(f"paper: wrote {page.PAGE} after {(time.monotonic() - began) / 60:.0f} minutes", file=sys.stderr)
+    minutes = (time.monotonic() - began) / 60
+    page.write(
+        found, trained, parameters,
+        f"The cord was found by the locator in `{digest()}`; `make paper` took {minutes:.0f} minutes.",
+    )  # fmt: skip
+    print(f"paper: wrote {page.PAGE} after {minutes:.0f} minutes", file=sys.stderr)
     return 0
 
 

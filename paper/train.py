@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     todo = [
         job
         for job in variants.all_jobs()
-        if not is_trained(path_of(job.name), settings) and (not chosen.only or job.name in chosen.only)
+        if not is_trained(path_of(job.name), job.settings(settings))
+        and (not chosen.only or job.name in chosen.only)
     ]
     if not todo:
         _say(f"all networks are trained; they lie in {WEIGHTS}")
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hard = job.variant.hard
         if hard not in cases:
             cases[hard] = load_cases(root, hard, chosen.folder)
-        train(job, cases[hard], settings, chosen.folder / "training", WEIGHTS)
+        train(job, cases[hard], job.settings(settings), chosen.folder / "training", WEIGHTS)
     return 0
 
 

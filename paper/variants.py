@@ -15,8 +15,8 @@ from softseg_bids.training.recipes import FOLDED, LOSSES, LossRecipe, Recipe
 # The packaged segmenter's grid, but narrow, shallow, on patches of 24 mm: minutes, not days.
 ARCHITECTURE: Architecture = SEGMENTER._replace(channels=(8, 12, 16), window=(32, 32, 16))
 RECIPE = Recipe(FOLDED, ARCHITECTURE.window, ARCHITECTURE.spacing_mm, (8, 8, 4))
-# Of every network, whatever it is shown: equal steps, equal seed. Nothing stops early; the best of the
-# validations is kept, as published.
+# Of every network but the long one, whatever it is shown: equal steps, equal seed. Nothing stops early; the
+# best of the validations is kept, as published.
 SETTINGS = Settings(
     steps=1200, batch=2, rate=4e-3, every=100, patience=10**6, augment=False, seed=SEED % 2**31
 )
@@ -36,6 +36,10 @@ class Variant(NamedTuple):
         Of `training.recipes.LOSSES`.
     said : str
         For the page.
+    rounds : int
+        Of so many times the steps of the others.
+    augment : bool
+        Whether the published augmentation shows more than ten people.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Variant(NamedTuple):
     alone: bool
     loss: str
     said: str
+    rounds: int = 1
+    augment: bool = False
 
 
 VARIANTS = (
@@ -52,6 +58,8 @@ VARIANTS = (
     Variant("hard_per_contrast", True, True, "adaptive-wing", "a network a contrast, that rater's masks"),
     Variant("soft_all_dice", False, False, "dice", "as soft_all"),
     Variant("ours", False, False, "ours", "as soft_all"),
+    # As many steps as six networks have together, to see whether that is what one network lacks.
+    Variant("soft_all_long", False, False, "adaptive-wing", "as soft_all, augmented", rounds=6, augment=True),
 )  # fmt: skip
 
 
@@ -74,6 +82,10 @@ class Job(NamedTuple):
     @property
     def loss(self) -> LossRecipe:
         return LOSSES[self.variant.loss]
+
+    def settings(self, base: Settings = SETTINGS) -> Settings:
+        """How it is trained, ``base`` being how the others are."""
+        return base._replace(steps=base.steps * self.variant.rounds, augment=self.variant.augment)
 
 
 def jobs_of(variant: Variant) -> list[Job]:

@@ -237,11 +237,15 @@ def test_variants_are_those_of_the_paper() -> None:
         "soft_per_contrast",
         "soft_all_dice",
         "ours",
+        "soft_all_long",
     } == names
     jobs = variants.all_jobs()
-    assert len(jobs) == len({job.name for job in jobs}) == 4 + 2 * 6
+    assert len(jobs) == len({job.name for job in jobs}) == 5 + 2 * 6
     pair = {each.name: each for each in variants.VARIANTS}
     assert pair["soft_all"].loss == pair["hard_all"].loss == "adaptive-wing"
+    # The long one has, alone, the steps of six networks together; all others have equal ones.
+    steps = {job.name: job.settings().steps for job in jobs}
+    assert steps.pop("soft_all_long") == 6 * 1200 and set(steps.values()) == {1200}
     one, other = variants.fresh_network(), variants.fresh_network()
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
@@ -359,23 +363,25 @@ def test_results_are_read_as_they_are(judged: results.Results) -> None:
 def test_verdicts_follow_the_numbers(judged: results.Results) -> None:
     lines = page.verdict_table(judged).splitlines()[2:]
     assert len(lines) == 4 and all("hard_all" in line for line in lines)
-    assert lines[0].endswith("| yes |") and lines[3].endswith("| yes |")
+    assert lines[0].endswith("| yes (p = 0.002) |") and lines[3].endswith("| yes (not tested) |")
     turned = judged._replace(summary=judged.summary.assign(
         method=judged.summary["method"].map({"soft_all": "hard_all", "hard_all": "soft_all"})
     ))  # fmt: skip
-    assert page.verdict_table(turned).splitlines()[2].endswith("| **no** |")
+    assert page.verdict_table(turned).splitlines()[2].endswith("| **no** (p = 0.002) |")
+    vague = judged._replace(tests=judged.tests.assign(p_corrected=0.2))
+    assert page.verdict_table(vague).splitlines()[2].endswith("| not decided (p = 0.200) |")
 
 
 def test_the_page_is_written_between_its_markers(judged: results.Results, tmp_path: Path) -> None:
     copy = tmp_path / "paper.md"
     copy.write_text(page.PAGE.read_text())
     trained = {"soft_all": {"steps": 7, "best_step": 5}}
-    page.write(judged, trained, 1234, copy)
+    page.write(judged, trained, 1234, "Made in a minute.", copy)
     text = copy.read_text()
     for part in page.PARTS:
         inside = text.split(f"<!-- {part}:begin -->")[1].split(f"<!-- {part}:end -->")[0]
         assert inside.count("|") > 10, part
-    assert "1,234 weights" in text and "| 7 | 5 |" in text
+    assert "Made in a minute." in text and "1,234 weights" in text and "| 7 | 5 |" in text
     assert page.whole_variants(trained) == [variants.VARIANTS[0]]
 
 
