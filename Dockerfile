@@ -2,6 +2,9 @@
 #   docker build -t softseg .
 #   docker run --rm -v IN:/data:ro -v OUT:/out softseg /data /out participant
 #
+# For x86-64 only: of the CPU wheels of torch, requirements/torch.txt has the hash of that one. On ARM
+# pip refuses another wheel and the build ends; install with pip there.
+#
 # TORCH_INDEX   the index that torch comes from; PyTorch's own for CPUs unless told otherwise.
 #               Empty: PyPI, whose torch brings CUDA (an image of several GB, for `--gpus all`).
 # SOURCE, REVISION   where the code lives, and its commit; only for the labels.

@@ -6,15 +6,23 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 PATIENCE_S = 10
 TAIL = 3000  # characters of a failed command's output that are shown
+_end: ContextVar[float] = ContextVar("end", default=float("inf"))  # by the monotonic clock
 
 
 class Failed(Exception):
     """A command failed, or what it made is not what it must be."""
+
+
+class Late(Failed):
+    """A command took longer than it may."""
 
 
 class Unavailable(Exception):
@@ -38,7 +46,7 @@ def run(
     folder : Path, optional
         Where it runs.
     timeout_s : float
-        How long it may take, seconds.
+        How long it may take, seconds; less where :func:`within` leaves less.
 
     Returns
     -------
@@ -48,9 +56,12 @@ def run(
     Raises
     ------
     Failed
-        If it ends with another code than 0, with the end of its output, or takes too long.
+        If it ends with another code than 0, with the end of its output.
+    Late
+        If it takes too long.
     """
     words = [str(word) for word in command]
+    timeout_s = max(0.0, min(timeout_s, _end.get() - time.monotonic()))
     process = subprocess.Popen(
         words,
         cwd=folder,
@@ -65,12 +76,22 @@ def run(
     try:
         output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
-        raise Failed(f"took more than {timeout_s:.0f} s: {shlex.join(words)}") from error
+        raise Late(f"took more than {timeout_s:.0f} s: {shlex.join(words)}") from error
     finally:
         end(process)
     if process.returncode:
         raise Failed(f"exit code {process.returncode}: {shlex.join(words)}\n{output[-TAIL:]}")
     return output
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """All commands begun inside take no longer than this together."""
+    token = _end.set(min(_end.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _end.reset(token)
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -8,9 +8,11 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from container import apptainer
 from container.apptainer import Apptainer
@@ -19,7 +21,7 @@ from container.conditions import OPEN, PROBED, RESTRICTED, STRANGER, Mounts
 from container.context import revision, snapshot, source, torch_index
 from container.expectations import expect_code, expect_nothing, listening, say, timed
 from container.podman import Podman
-from container.processes import Failed, Unavailable, run
+from container.processes import Failed, Late, Unavailable, run, within
 
 # The same for the plain run and all others, so that nothing depends on what each is granted.
 OPTIONS = ("--nprocs", "2", "--omp-nthreads", "1")
@@ -27,11 +29,19 @@ PARTICIPANT, GROUP = ("/data", "/out", "participant", *OPTIONS), ("/data", "/out
 PROBE = ("-I", "-B", "/probe/probe.py")
 MOST_GB = 1.5
 UNKNOWN_PARTICIPANT = 18
+BUILD_S = 1200  # what a build may take; beyond it the machine or its network is too slow to judge by
+# A run in an image may take this, and so many times as long as the plain one; beyond it, it hangs.
+RUN_S, TIMES_PLAIN = 900, 5
+Result = TypeVar("Result")
 DEMO = """
 import sys; from pathlib import Path
 from softseg_bids.app.demo import PEOPLE, write_dataset
 write_dataset(Path(sys.argv[1]), PEOPLE[-int(sys.argv[2]):])
 """
+
+
+class Enough(Exception):
+    """There is no time left to begin the step that is named."""
 
 
 class Trial:
@@ -43,10 +53,13 @@ class Trial:
         An empty folder for all that is made.
     participants : int
         How many of the demo's people.
+    minutes : float
+        When these are over no further step is begun.
     """
 
-    def __init__(self, work: Path, participants: int) -> None:
+    def __init__(self, work: Path, participants: int, minutes: float = float("inf")) -> None:
         self.work = work
+        self.last_begin = time.monotonic() + 60 * minutes
         self.context = snapshot(work / "context")
         self.data, self.plain, self.empty = (work / name for name in ("bids", "plain/softseg", "empty"))
         self.empty.mkdir()
@@ -54,7 +67,9 @@ class Trial:
         self.torch_index = torch_index()
         self.facts = {"REVISION": revision(), "SOURCE": source()}
         timed("demo data", self._python, "-c", DEMO, self.data, participants)
+        start = time.monotonic()
         timed("plain run", self._plain)
+        self.run_s = RUN_S + TIMES_PLAIN * (time.monotonic() - start)
         self.archive: Path | None = None
 
     def podman(self, engine: Podman) -> None:
@@ -64,42 +79,68 @@ class Trial:
         say(f"the base is {origin}")
         with self._out(STRANGER) as out:
             timed("a trivial image", engine.try_out, RESTRICTED[1], Mounts(self.empty, out))
-        timed("build, Dockerfile", engine.build, self.context, self.torch_index, self.facts)
+        self._build("build, Dockerfile", engine.build, self.context, self.torch_index, self.facts)
         self._size("image", engine.size_gb())
         self._labels(json.dumps(engine.labels()))
-        self._probes(engine)
-        self._leaks(engine)
+        self._step("restrictions", self._probes, engine)
+        self._step("modules from outside", self._leaks, engine)
         for condition in RESTRICTED:
             with self._out(condition.uid) as out:
                 seen, alone = Mounts(self.data, out), Mounts(self.empty, out)
-                timed(f"participant, {condition.name}", engine.app, condition, seen, PARTICIPANT)
-                timed(f"group, {condition.name}", engine.app, condition, alone, GROUP)
+                self._step(f"participant, {condition.name}", engine.app, condition, seen, PARTICIPANT)
+                self._step(f"group, {condition.name}", engine.app, condition, alone, GROUP)
                 self._judge(out, condition.uid)
         unknown = ("/data", "/out", "participant", "--participant-label", "nobody")
         with self._out(STRANGER) as out:
-            expect_code(UNKNOWN_PARTICIPANT, engine.app, RESTRICTED[1], Mounts(self.data, out), unknown)
+            asked = (RESTRICTED[1], Mounts(self.data, out), unknown)
+            self._step("an unknown participant", expect_code, UNKNOWN_PARTICIPANT, engine.app, *asked)
 
     def apptainer(self, engine: Apptainer) -> None:
         """Build Singularity.def's image and try it, where Apptainer can be installed."""
         assert self.archive is not None
+        self._begin("Apptainer in a tree of Debian")
         try:
-            timed("Apptainer in a tree of Debian", engine.set_up)
+            with within(BUILD_S):
+                timed("Apptainer in a tree of Debian", engine.set_up)
         except (Unavailable, Failed) as failure:
             say(f"SKIPPED: Apptainer cannot be installed here: {failure}")
             return
         sources = (self.context, self.archive, self.torch_index, self.facts)
-        timed("build, Singularity.def", engine.build, *sources)
+        try:
+            self._build("build, Singularity.def", engine.build, *sources)
+        except Unavailable as lack:
+            say(f"SKIPPED: {lack}")
+            return
         self._size("SIF" if engine.sif else "sandbox", engine.size_gb())
         self._labels(engine.labels())
-        timed("%test", engine.test)
+        self._step("%test", engine.test)
         for uid in (apptainer.UID, 0):
             with self._out(uid) as out:
                 seen, alone = Mounts(self.data, out), Mounts(self.empty, out)
                 who = f"Apptainer, as user {uid}"
-                self._apptainer_probes(engine, uid, out)
-                timed(f"participant, {who}", engine.app, uid, seen, PARTICIPANT)
-                timed(f"group, {who}", engine.app, uid, alone, GROUP)
+                self._step(f"restrictions, {who}", self._apptainer_probes, engine, uid, out)
+                self._step(f"participant, {who}", engine.app, uid, seen, PARTICIPANT)
+                self._step(f"group, {who}", engine.app, uid, alone, GROUP)
                 self._judge(out, uid)
+
+    def _begin(self, what: str) -> None:
+        if time.monotonic() > self.last_begin:
+            raise Enough(what)
+
+    def _step(self, what: str, call: Callable[..., Result], *arguments: object) -> Result:
+        """Try something; whatever hangs has failed."""
+        self._begin(what)
+        with within(self.run_s):
+            return timed(what, call, *arguments)
+
+    def _build(self, what: str, call: Callable[..., None], *arguments: object) -> None:
+        """Build an image; a machine that is too slow for that is no fault of the image."""
+        self._begin(what)
+        try:
+            with within(BUILD_S):
+                timed(what, call, *arguments)
+        except Late as late:
+            raise Unavailable(f"{what}: not done after {BUILD_S // 60} minutes") from late
 
     def _plain(self) -> None:
         for level in ("participant", "group"):

@@ -1,4 +1,8 @@
-"""docs/reliability.md: what was injected, how, and what became of it."""
+"""docs/reliability.md: what was injected, how, and what became of it.
+
+The page is written by hand but for what stands between its markers, ``<!-- injected:begin -->`` and
+``end``, and likewise ``how``.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +11,52 @@ from pathlib import Path
 
 from faults.lab import Outcome
 
-TEMPLATE = Path(__file__).with_name("reliability.md")
+PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 
 
 def write_report(path: Path, outcomes: Sequence[Outcome], seed: int) -> None:
-    """Write the table; the same outcomes give the same bytes."""
+    """Write the page with these outcomes; the same ones give the same bytes.
+
+    Raises
+    ------
+    ValueError
+        If the page has lost a marker.
+    """
+    text = PAGE.read_text(encoding="utf-8")
+    for name, part in (("injected", _table(outcomes, seed)), ("how", _how(outcomes))):
+        text = _replaced(text, name, part)
+    path.write_text(text, encoding="utf-8")
+
+
+def _table(outcomes: Sequence[Outcome], seed: int) -> list[str]:
     rows = [
         f"| {it.fault} | {it.injected or '–'} | {it.survived if it.injected else '–'} | {it.spoiled} |"
         for it in outcomes
     ]
     total, harm = sum(it.injected for it in outcomes), sum(it.spoiled for it in outcomes)
-    table = [
+    return [
         "| fault | injected | survived | lost |",
         "|---|---:|---:|---:|",
         *rows,
         f"| **all** | **{total}** | **{total - harm}** | **{harm}** |",
+        "",
+        f"Seed {seed}.",
     ]
-    how = [
+
+
+def _how(outcomes: Sequence[Outcome]) -> list[str]:
+    lines = [
         f"- **{it.fault}**: {it.how}." + (f" Not injected here: {it.skipped}." if it.skipped else "")
         for it in outcomes
     ]
-    if harm:
-        how += ["", "## What went wrong", "", *[f"- {problem}" for it in outcomes for problem in it.problems]]
-    text = TEMPLATE.read_text(encoding="utf-8")
-    parts = {"TABLE": "\n".join(table), "SEED": str(seed), "HOW": "\n".join(how)}
-    for name, part in parts.items():
-        text = text.replace(f"{{{name}}}", part)
-    path.write_text(text, encoding="utf-8")
+    problems = [f"- {problem}" for it in outcomes for problem in it.problems]
+    return [*lines, "", "## What went wrong", "", *problems] if problems else lines
+
+
+def _replaced(text: str, name: str, lines: Sequence[str]) -> str:
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    head, found, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{PAGE}: has no {begin} or no {end}; put them back")
+    return "\n".join([f"{head}{begin}", "", *lines, "", f"{end}{tail}"])

@@ -1,4 +1,4 @@
-"""The recipes of docs/clusters.md, run as they stand there: a batch system and a container that record."""
+"""The recipes of README.md and docs/clusters.md, run as they stand there, with programs that record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fake_slurm import Slurm
 from softseg_bids.app.options import settings_of
 
 ROOT = Path(__file__).parents[1]
-RECIPES = (ROOT / "docs" / "clusters.md").read_text()
+PAGES = ("README.md", "docs/clusters.md")
 PEOPLE = ("sub-01", "sub-02", "sub-x3")
 pytestmark = pytest.mark.timeout(1200)
 
@@ -26,10 +26,16 @@ case "$*" in *sub-02*) exit 1;; esac
 """
 
 
-def block(language: str, holding: str) -> str:
+def blocks(page: str, language: str) -> list[str]:
+    """All blocks of a language on a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [content for name, content in found if name == language]
+
+
+def block(page: str, language: str, holding: str) -> str:
     """The first block of a language that holds a text."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", RECIPES, re.MULTILINE | re.DOTALL)
-    return next(found for found in blocks if holding in found)
+    return next(found for found in blocks(page, language) if holding in found)
 
 
 @pytest.fixture
@@ -51,9 +57,12 @@ def calls(log: Path) -> list[list[str]]:
     return [shlex.split(line) for line in log.read_text().splitlines()]
 
 
-def test_array(tmp_path: Path, machine: dict[str, str]) -> None:
-    (tmp_path / "softseg.sbatch").write_text(block("bash", "#SBATCH"))
-    submission = block("bash", "--parsable").replace("export BIDS=", "# export BIDS=")
+@pytest.mark.parametrize("page", PAGES)
+def test_array(page: str, tmp_path: Path, machine: dict[str, str]) -> None:
+    script, submission = block(page, "bash", "#SBATCH"), block(page, "bash", "--parsable")
+    if script != submission:  # the README's submission writes the script itself
+        (tmp_path / "softseg.sbatch").write_text(script)
+    submission = submission.replace("export BIDS=", "# export BIDS=")
     subprocess.run(["bash", "-euc", submission], cwd=tmp_path, env=machine, check=True, timeout=600)
     slurm = tmp_path / "slurm" / "state"
     batch = Slurm.__new__(Slurm)
@@ -72,9 +81,10 @@ def test_array(tmp_path: Path, machine: dict[str, str]) -> None:
     assert settings_of(group[group.index(machine["IMAGE"]) + 1 :]).level == "group"
 
 
-def test_xargs(tmp_path: Path, machine: dict[str, str]) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_xargs(page: str, tmp_path: Path, machine: dict[str, str]) -> None:
     said = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block("bash", "xargs")],
+        ["bash", "-euo", "pipefail", "-c", block(page, "bash", "xargs")],
         cwd=tmp_path, env=machine, check=True, timeout=600, capture_output=True, text=True,
     )  # fmt: skip
     assert "some participants failed" in said.stderr
@@ -83,8 +93,9 @@ def test_xargs(tmp_path: Path, machine: dict[str, str]) -> None:
     assert settings[-1].level == "group" and str(settings[-1].out) == machine["OUT"]
 
 
-def test_babs() -> None:
-    recipe = yaml.safe_load(block("yaml", "bids_app_args"))
+@pytest.mark.parametrize("page", PAGES)
+def test_babs(page: str) -> None:
+    recipe = yaml.safe_load(block(page, "yaml", "bids_app_args"))
     arguments = recipe["bids_app_args"]
     assert arguments.pop("$SUBJECT_SELECTION_FLAG") == "--participant-label"
     words = [word for item in arguments.items() for word in item if word]
@@ -93,5 +104,15 @@ def test_babs() -> None:
     assert recipe["zip_foldernames"] == {"softseg": (ROOT / "version").read_text().strip().replace(".", "-")}
 
 
+def test_babs_is_called_by_the_same_names() -> None:
+    """The folder that the README's commands and those of the long form add and use."""
+    for page in PAGES:
+        [commands] = [text for text in blocks(page, "") if "babs init" in text]
+        assert re.findall(r"containers-add (\S+)", commands) == re.findall(
+            r"--container-name (\S+)", commands
+        )
+        assert "--container-config softseg.yaml" in commands
+
+
 def test_every_bash_block_is_run_here() -> None:
-    assert len(re.findall(r"^```bash", RECIPES, re.MULTILINE)) == 3
+    assert [len(blocks(page, "bash")) for page in PAGES] == [2, 3]

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from container import check, context, debian, expectations, podman, processes
+from container import check, context, debian, expectations, podman, processes, trial
 from container.compare import differences, foreign, results
 from container.conditions import OPEN, OWN_USER, RESTRICTED, STRANGER, Condition, Mounts
 
@@ -296,7 +296,7 @@ def test_a_command_that_fails_says_how() -> None:
 def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     start = time.monotonic()
-    with pytest.raises(processes.Failed, match="took more than 1 s"):
+    with pytest.raises(processes.Late, match="took more than 1 s"):
         processes.run(["sh", "-c", f"sleep 60 & echo $! > {note}; wait"], timeout_s=1)
     assert time.monotonic() - start < 30
     for _ in range(100):
@@ -305,6 +305,87 @@ def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Pa
             return
         time.sleep(0.1)
     pytest.fail("what the command started is still running")
+
+
+def test_commands_of_a_step_share_its_time() -> None:
+    with processes.within(0.5), processes.within(60):
+        assert processes.run(["echo", "a"]) == "a\n"
+        with pytest.raises(processes.Late):
+            processes.run(["sleep", "60"])
+        with pytest.raises(processes.Late, match="took more than 0 s"):
+            processes.run(["sleep", "60"])
+    assert processes.run(["echo", "b"]) == "b\n"
+
+
+def hanging(*_: object) -> str:
+    return processes.run(["sleep", "60"])
+
+
+def trial_with(left_s: float = 60, run_s: float = 60) -> trial.Trial:
+    """A trial whose demo data and plain run are thought of."""
+    made = trial.Trial.__new__(trial.Trial)
+    made.last_begin, made.run_s = time.monotonic() + left_s, run_s
+    return made
+
+
+def test_a_run_that_hangs_has_failed() -> None:
+    with pytest.raises(processes.Failed, match="sleep 60"):
+        trial_with(run_s=0.2)._step("participant", hanging)
+
+
+def test_a_build_that_takes_too_long_is_no_failure_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "BUILD_S", 0.2)
+    with pytest.raises(processes.Unavailable, match="build, Dockerfile: not done"):
+        trial_with()._build("build, Dockerfile", hanging)
+
+
+def test_a_build_that_fails_is_one() -> None:
+    with pytest.raises(processes.Failed, match="exit code 1"):
+        trial_with()._build("build, Dockerfile", lambda: processes.run(["false"]))
+
+
+def test_nothing_is_begun_when_the_time_is_over() -> None:
+    late = trial_with(left_s=-1)
+    for begin in (late._step, late._build):
+        with pytest.raises(trial.Enough, match="anything"):
+            begin("anything", hanging)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "said"),
+    [
+        (None, 0, "passed"),
+        (
+            trial.Enough("%test"),
+            check.UNFINISHED,
+            "SKIPPED the rest, from here on: %test; 25 minutes are over",
+        ),
+        (processes.Unavailable("slow"), check.NOTHING_TRIED, "SKIPPED, no image was tried: slow"),
+        (processes.Late("took more than 9 s: podman"), 1, "FAILED: took more than 9 s: podman"),
+    ],
+)
+def test_each_end_has_its_code(
+    outcome: Exception | None,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Tried:
+        def __init__(self, work: Path, participants: int, minutes: float) -> None:
+            assert (participants, minutes) == (1, 25)
+
+        def podman(self, engine: object) -> None:
+            if outcome:
+                raise outcome
+
+        def apptainer(self, engine: object) -> None: ...
+
+    monkeypatch.setattr(check, "missing", list)
+    monkeypatch.setattr(check, "Trial", Tried)
+    monkeypatch.setattr(check.signal, "signal", lambda *_: None)
+    assert check.main(["--participants", "1", "--minutes", "25"]) == code
+    assert f"container-test: {said}\n" in capsys.readouterr().out
 
 
 def test_only_what_is_inside_a_folder_is_unmounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ def test_options_exist(page: Path) -> None:
     others = {
         "--gpus", "--read-only", "--userns", "--fakeroot", "--nv", "--cleanenv", "--containall", "--cap-drop",
         "--bind", "--array", "--cpus-per-task", "--processing-level", "--write", "--ipc",
+        "--build-arg",
     }  # fmt: skip
     assert named - others <= options()
 
@@ -119,6 +120,20 @@ def test_file_names_are_those_written() -> None:
     for product in PRODUCTS.values():
         if "truth" not in product.description.lower() and "True cord" not in product.description:
             assert f"*_{product.entities}T2w{product.variant}_{product.suffix}{product.extension}" in text
+
+
+def test_the_readme_judges_the_weights_as_the_benchmark_does() -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split("## Limits")[1].split())
+    benchmark = text_of("benchmark.md")
+    [spread] = re.findall(r"SD of CSA over six contrasts \|[^|]*\| ([\d.]+) mm²", benchmark)
+    assert f"six contrasts have an SD of {float(spread):.1f} mm²" in readme
+    [row] = re.findall(r"^\| sub-errsm30_acq-crop_T1w \|(.*)\|$", benchmark, re.MULTILINE)
+    measured, manual = (float(cell) for cell in row.split("|")[4:6])
+    assert f"T1w lies {100 * (measured / manual - 1):.0f} % above" in readme
+    [slope] = re.findall(r"slope of measured on true area \|[^|]*\| ([\d.]+)", benchmark)
+    assert f"slope {float(slope):.2f}" in readme
+    [astray] = re.findall(r"images with cord > 10 mm off the true one \|[^|]*\| (\d+ of \d+)", benchmark)
+    assert f"{astray} images have cord where none is" in readme
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import fcntl
 import gzip
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -19,6 +20,8 @@ import numpy as np
 import pytest
 from conftest import CORD, MakeDataset, centred_grid, cylinder, write_image
 
+from faults import report
+from faults.lab import Outcome
 from softseg_bids.app import steps
 from softseg_bids.app.claims import CLAIMS, claimed, forget
 from softseg_bids.app.failures import KILLED, STARVED, explain, unwritable_error
@@ -496,3 +499,37 @@ def test_what_no_index_holds_is_told(bids: MakeDataset) -> None:
     assert "is no file" in reasons["sub-01_PDw.nii.gz"]
     assert "no folder of a participant or session" in reasons["sub-01_T1w.nii.gz"]
     assert len(reasons) == 4
+
+
+class TestReport:
+    """The page of what was injected: machine-written where it says so, and nowhere else."""
+
+    OUTCOMES = (
+        Outcome("Fire", "with matches", 10),
+        Outcome("Flood", "with a hose", 5, 1, ["one file is wet"]),
+        Outcome("War", "with words", skipped="nobody came"),
+    )
+
+    def test_only_what_is_marked_is_written(self, tmp_path: Path) -> None:
+        report.write_report(tmp_path / "page.md", self.OUTCOMES, 7)
+        text = (tmp_path / "page.md").read_text()
+        for line in (
+            "| Fire | 10 | 10 | 0 |",
+            "| Flood | 5 | 4 | 1 |",
+            "| War | – | – | 0 |",
+            "| **all** | **15** | **14** | **1** |",
+            "Seed 7.",
+            "- **War**: with words. Not injected here: nobody came.",
+            "- one file is wet",
+        ):
+            assert text.count(f"\n{line}\n") == 1, line
+        marked = re.compile(r"(<!-- (\w+):begin -->).*?(<!-- \2:end -->)", re.DOTALL)
+        assert len(marked.findall(text)) == 2
+        assert marked.sub(r"\1\3", text) == marked.sub(r"\1\3", report.PAGE.read_text())
+        assert "SIGKILL" not in "".join(found[0] for found in marked.finditer(text))
+
+    def test_a_lost_marker_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(report, "PAGE", tmp_path / "page.md")
+        (tmp_path / "page.md").write_text("<!-- injected:begin -->\n<!-- how:end -->\n")
+        with pytest.raises(ValueError, match="injected:end"):
+            report.write_report(tmp_path / "page.md", self.OUTCOMES, 7)
