@@ -123,7 +123,7 @@ DESCRIBED: dict[str, dict[str, Any]] = GROUP | {
     "n_voxels": column("Voxels in the bin"),
     "predicted": column("Mean predicted fraction of the bin"),
     "true": column("Mean true fraction of the bin"),
-    "status": column("used, empty, missing, other_grid or unreadable; measured, no_cord or failed"),
+    "status": column("used, empty, missing, other_grid, unreadable or failed; measured or no_cord"),
 }  # fmt: skip
 
 
