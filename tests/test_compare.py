@@ -23,7 +23,6 @@ from study_phantoms import (
     write_masks,
 )
 
-from softseg_bids.core.centreline import Centreline
 from softseg_bids.image.volume import read_grid, read_mask
 from softseg_bids.study.compare import agreement_rows
 from softseg_bids.study.doors import compare
@@ -289,7 +288,16 @@ def test_the_worst_slices_are_shown_apart() -> None:
     own[3:7, 3:7], other[3:7, 3:7] = 1, 1
     other[3, 3:7, 12] = 0
     other[3:5, 3:7, 20] = 0
-    line = Centreline(np.arange(2, 28), np.zeros((26, 3)), np.tile([0.0, 0.0, 1.0], (26, 1)))
-    shown = worst_slices(own, other, line, 1.0)
-    assert 20 in shown and 12 in shown and len(shown) == 8
+    shown = worst_slices(own, other, 1.0)
+    assert 20 in shown and 12 in shown and 6 <= len(shown) <= 8
     assert np.diff(shown).min() >= 3
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_worst_slices_are_those_where_one_mask_has_ended(swapped: bool) -> None:
+    """All of the stretch is shown, whoever misses it, and nothing where neither has a mask."""
+    short, whole = np.zeros((2, 10, 10, 80), dtype=np.float32)
+    short[3:7, 3:7, 40:70], whole[3:7, 3:7, 10:70] = 1, 1
+    shown = worst_slices(*((whole, short) if swapped else (short, whole)), 1.0)
+    assert len(shown) == 8 and min(shown) == 10 and max(shown) == 39 and np.diff(shown).max() <= 8
+    assert worst_slices(np.zeros_like(short), 0.4 * whole, 1.0) == []
