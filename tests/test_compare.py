@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 from pathlib import Path
@@ -11,26 +12,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import centred_grid, write_image
+from conftest import CORD, centred_grid, write_image
+from PIL import Image
 from study_phantoms import (
+    CONTRASTS,
     PEOPLE,
+    SHAPE,
     area_mm2,
     body,
     grid,
     rows_of,
+    run_app,
     shared_study,
     stem,
     write_masks,
+    write_study,
 )
 
 from softseg_bids.core.centreline import Centreline
+from softseg_bids.core.levels import Region
+from softseg_bids.image.grid import Grid
 from softseg_bids.image.volume import read_grid, read_mask
 from softseg_bids.study.compare import agreement_rows
 from softseg_bids.study.doors import compare
 from softseg_bids.study.ours import raw_root, read_ours
 from softseg_bids.study.pairs import worst_slices
 from softseg_bids.study.place import (
+    Place,
     canonical_array,
+    covered,
+    joint,
     leading_region,
     measured,
     over,
@@ -113,6 +124,13 @@ def test_failures_of_each_are_named(compared: Path) -> None:
     assert not any("T1w" in source and kind == "csv" for source, kind, _ in found)
 
 
+def test_a_mask_that_ends_early_has_no_gap(compared: Path) -> None:
+    first = f"{stem(PEOPLE[0], 'T1w')}.nii.gz"
+    rows = [row for row in rows_of(compared / "compare_failures.tsv") if row["source_image"] == first]
+    assert [(row["tool"], row["failure"]) for row in rows] == [("other", "incomplete")]
+    assert "cord" in rows[0]["reason"]
+
+
 def test_what_only_one_measured_enters_no_statistics(compared: Path) -> None:
     rows = [
         row
@@ -128,7 +146,8 @@ def test_what_only_one_measured_enters_no_statistics(compared: Path) -> None:
 def test_the_page_does_not_tell_who_is_who(compared: Path) -> None:
     key = {int(row["pair"]): row for row in rows_of(compared / "compare_key.tsv")}
     pairs = content(compared / "compare.html")["pairs"]
-    assert [pair["number"] for pair in pairs] == sorted(key) and len(pairs) == 4
+    # Three of T2w, and of T1w the half mask and the empty one.
+    assert [pair["number"] for pair in pairs] == sorted(key) and len(pairs) == 5
     assert {row["a"] for row in key.values()} == {"softseg", "other"}
     assert all({row["a"], row["b"]} == {"softseg", "other"} for row in key.values())
     for pair in pairs:
@@ -151,10 +170,6 @@ def test_the_key_tells_the_truth(study: Path, compared: Path) -> None:
 
 def _reach(png: bytes) -> float:
     """Spread of the drawn pixels of an outline about their tile's middle."""
-    import io
-
-    from PIL import Image
-
     opacity = np.asarray(Image.open(io.BytesIO(png)))
     tile = opacity[24:192, 4:172]
     x, y = np.nonzero(tile)
@@ -289,7 +304,149 @@ def test_the_worst_slices_are_shown_apart() -> None:
     own[3:7, 3:7], other[3:7, 3:7] = 1, 1
     other[3, 3:7, 12] = 0
     other[3:5, 3:7, 20] = 0
-    line = Centreline(np.arange(2, 28), np.zeros((26, 3)), np.tile([0.0, 0.0, 1.0], (26, 1)))
-    shown = worst_slices(own, other, line, 1.0)
-    assert 20 in shown and 12 in shown and len(shown) == 8
+    shown = worst_slices(own, other, 1.0)
+    assert 20 in shown and 12 in shown and 6 <= len(shown) <= 8
     assert np.diff(shown).min() >= 3
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_worst_slices_are_those_where_one_mask_has_ended(swapped: bool) -> None:
+    """All of the stretch is shown, whoever misses it, and nothing where neither has a mask."""
+    short, whole = np.zeros((2, 10, 10, 80), dtype=np.float32)
+    short[3:7, 3:7, 40:70], whole[3:7, 3:7, 10:70] = 1, 1
+    shown = worst_slices(*((whole, short) if swapped else (short, whole)), 1.0)
+    assert len(shown) == 8 and min(shown) == 10 and max(shown) == 39 and np.diff(shown).max() <= 8
+    assert worst_slices(np.zeros_like(short), 0.4 * whole, 1.0) == []
+
+
+def upright(first: int, last: int, x_mm: float) -> Centreline:
+    slices = np.arange(first, last + 1)
+    points = np.stack([np.full(len(slices), x_mm), np.zeros(len(slices)), 2.0 * slices], axis=1)
+    return Centreline(slices, points, np.tile([0.0, 0.0, 1.0], (len(slices), 1)))
+
+
+class TestJoint:
+    """A place of one mask, continued where only the other one is."""
+
+    place = Place(
+        Grid((10, 10, 40), np.diag([1.0, 1.0, 2.0, 1.0])), upright(10, 19, 3.0), 100.0 - 2.0 * np.arange(10),
+        np.ones(10, dtype=bool), (),
+    )  # fmt: skip
+
+    def test_slices_and_positions_go_on_at_both_ends(self) -> None:
+        own, other = joint(self.place, upright(5, 29, 6.0))
+        assert own.line.slices.tolist() == other.line.slices.tolist() == list(range(5, 30))
+        assert own.position_mm == pytest.approx(110.0 - 2.0 * np.arange(25))
+        assert own.usable.tolist() == [False] * 5 + [True] * 10 + [False] * 10
+        assert own.line.points_mm[:, 0].tolist() == [6.0] * 5 + [3.0] * 10 + [6.0] * 10
+        assert other.line.points_mm[:, 0].tolist() == [6.0] * 25
+        assert covered(own, Region("r", 100.0, 110.0), ~own.usable) == pytest.approx(0.9)
+
+    def test_between_lines_that_do_not_meet_it_is_straight(self) -> None:
+        own, other = joint(self.place, upright(24, 29, 8.0))
+        assert own.line.points_mm[9:15, 0] == pytest.approx([3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+        assert own.line.points_mm[:, 2] == pytest.approx(2.0 * np.arange(10, 30))
+        assert other.line.points_mm == pytest.approx(own.line.points_mm)
+        assert own.position_mm[-1] == pytest.approx(100.0 - 2.0 * 19)
+
+    def test_without_another_line_the_place_is_as_it_was(self) -> None:
+        assert joint(self.place, None) == (self.place, self.place)
+
+
+@pytest.fixture(scope="module")
+def missed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of T1w our mask of one person lies beside the other's, one has no cord, and one ends halfway."""
+    folder = tmp_path_factory.mktemp("missed")
+    root = write_study(folder / "bids")
+    beside, blank, half = PEOPLE
+    for person, share in ((blank, np.full(SHAPE[2], 0.01)), (half, np.arange(SHAPE[2]) >= SHAPE[2] // 2)):
+        write_image(root / f"{stem(person, 'T1w')}.nii.gz", CORD * share * body(person), grid())
+    run_app(root, folder / "out", folder)
+    other = write_masks(folder / "other", dict.fromkeys(CONTRASTS, 0.0))
+    write_image(other / f"{stem(beside, 'T1w')}_seg.nii.gz", np.roll(body(beside), 7, axis=0), grid())
+    assert compare([str(folder / "out"), str(other), "-o", str(folder / "page")]) == 0
+    return folder
+
+
+class TestOurOwnMisses:
+    """What the other tool shows and we do not is seen as well as the reverse."""
+
+    def failures(self, missed: Path) -> dict[str, list[tuple[str, str, str]]]:
+        found: dict[str, list[tuple[str, str, str]]] = {}
+        for row in rows_of(missed / "page" / "compare_failures.tsv"):
+            found.setdefault(row["source_image"], []).append((row["tool"], row["failure"], row["reason"]))
+        return found
+
+    def test_a_mask_of_ours_that_ends_halfway_is_incomplete(self, missed: Path) -> None:
+        """Also of the level that it does not reach at all, of which the app has no row."""
+        source = f"{stem(PEOPLE[2], 'T1w')}.nii.gz"
+        [(tool, failure, reason)] = self.failures(missed)[source]
+        assert (tool, failure) == ("softseg", "incomplete")
+        assert "cord" in reason and "vert-C4" in reason
+        rows = {
+            row["region"]: row
+            for row in rows_of(missed / "page" / "compare_areas.tsv")
+            if row["source_image"] == source
+        }
+        # Of 38 slices the outer 3 mm never count, at the end of a mask neither.
+        assert float(rows["cord"]["our_coverage"]) == pytest.approx((19 - 6) / (38 - 6))
+        assert float(rows["cord"]["other_coverage"]) == pytest.approx(1)
+        level = rows["vert-C4"]
+        assert float(level["our_coverage"]) == 0 and float(level["other_coverage"]) == pytest.approx(1)
+        assert level["area_mm2"] == "n/a" and level["in_statistics"] == "false"
+        assert float(rows["cord"]["dice"]) == pytest.approx(2 / 3, abs=0.01)
+
+    def test_a_mask_beside_ours_is_nobody_s_failure(self, missed: Path) -> None:
+        """Who is right is for people to say: they hardly overlap, and are among the pairs."""
+        source = f"{stem(PEOPLE[0], 'T1w')}.nii.gz"
+        assert source not in self.failures(missed)
+        rows = [
+            row for row in rows_of(missed / "page" / "compare_areas.tsv") if row["source_image"] == source
+        ]
+        assert all(row["our_coverage"] == row["other_coverage"] for row in rows)
+        assert all(row["area_mm2"] == "n/a" and float(row["coverage"]) == 0 for row in rows)
+
+    def test_all_of_them_are_pairs(self, missed: Path) -> None:
+        key = {row["source_image"]: row for row in rows_of(missed / "page" / "compare_key.tsv")}
+        assert set(key) == {f"{stem(person, 'T1w')}.nii.gz" for person in PEOPLE}
+        blank = f"{stem(PEOPLE[1], 'T1w')}.nii.gz"
+        assert self.failures(missed)[blank] == [("softseg", "no_cord", "no cord was found")]
+        assert key[blank]["dice"] == "0" and key[blank]["difference_mm2"] == "n/a"
+        assert float(key[f"{stem(PEOPLE[2], 'T1w')}.nii.gz"]["difference_mm2"]) == pytest.approx(0, abs=0.1)
+        pair = content(missed / "page" / "compare.html")["pairs"][int(key[blank]["pair"]) - 1]
+        sides = dict(zip((key[blank]["a"], key[blank]["b"]), (pair["A"], pair["B"]), strict=True))
+        drawn = {tool: _opaque(base64.b64decode(picture)) for tool, picture in sides.items()}
+        assert drawn["softseg"] == 0 and drawn["other"] > 0
+
+    def test_without_its_image_a_blank_is_told_and_not_shown(self, missed: Path, tmp_path: Path) -> None:
+        blank = f"{stem(PEOPLE[1], 'T1w')}.nii.gz"
+        bids = Path(shutil.copytree(missed / "bids", tmp_path / "bids"))
+        (bids / blank).unlink()
+        arguments = [missed / "out", missed / "other", "-o", tmp_path / "page", "--bids", bids]
+        assert compare([str(each) for each in arguments]) == 0
+        assert blank not in {row["source_image"] for row in rows_of(tmp_path / "page" / "compare_key.tsv")}
+        [row] = [
+            row for row in rows_of(tmp_path / "page" / "compare_failures.tsv") if row["source_image"] == blank
+        ]
+        assert f"not shown as a pair: {bids / blank}" in row["reason"]
+
+    def test_an_area_of_a_level_that_our_mask_does_not_reach(self, missed: Path, tmp_path: Path) -> None:
+        lines = [
+            f"t,6.5,/x/sub-{person}_T1w_seg.nii.gz,1:9,{level},,{area_mm2(person)},1"
+            for person in PEOPLE
+            for level in (3, 4, 6)
+        ]
+        header = "Timestamp,SCT Version,Filename,Slice (I->S),VertLevel,DistancePMJ,MEAN(area),STD(area)"
+        (tmp_path / "csa.csv").write_text("\n".join([header, *lines]) + "\n")
+        assert compare([str(missed / "out"), str(tmp_path / "csa.csv"), "-o", str(tmp_path / "page")]) == 0
+        rows = {row["source_image"]: row for row in rows_of(tmp_path / "page" / "compare_failures.tsv")}
+        assert set(rows) == {f"{stem(person, 'T1w')}.nii.gz" for person in PEOPLE[1:]}
+        half = rows[f"{stem(PEOPLE[2], 'T1w')}.nii.gz"]
+        assert (half["tool"], half["failure"]) == ("softseg", "incomplete")
+        # Nobody labelled the discs of C6.
+        assert half["reason"] == "no area of vert-C4, of which the other one has one"
+
+
+def _opaque(png: bytes) -> int:
+    """How many pixels of a picture of outlines are drawn."""
+    return int(np.count_nonzero(np.asarray(Image.open(io.BytesIO(png)))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,8 @@ from study_phantoms import (
     rows_of,
     shared_study,
     stand_in,
+    stem,
+    write_study,
 )
 
 from softseg_bids.app.identity import is_model
@@ -119,6 +122,65 @@ def test_results_without_what_was_chosen_end_it_before_anything_runs(
     assert asked == []
     said = capsys.readouterr().err
     assert f"holds no results of {choice[1]}; there are sub-01, sub-02, sub-03 and T1w, T2w" in said
+
+
+@pytest.fixture
+def other(study: Path, tmp_path: Path) -> Path:
+    """A dataset of the same names, in which one image is another one."""
+    bids = Path(shutil.copytree(study / "bids", tmp_path / "bids"))
+    shutil.copy(bids / f"{stem('03', 'T2w')}.nii.gz", bids / f"{stem('02', 'T2w')}.nii.gz")
+    return bids
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_results_of_another_dataset_are_refused_before_anything_runs(
+    place: int, study: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = [checkpoint(tmp_path / "model.pt"), checkpoint(tmp_path / "model.pt")]
+    sides[place] = study / "out"
+    with stand_in() as asked:
+        assert drift([*map(str, sides), str(other), "-o", str(tmp_path / "page")]) == 64
+    assert asked == []
+    said = capsys.readouterr().err
+    assert f"{study / 'out'}: 1 of 6 images are not those of {other}, though of the same name" in said
+    assert f"for example {stem('02', 'T2w')}.nii.gz (SourceChecksum " in said
+    assert "or the model instead of the folder" in said
+
+
+def test_of_the_chosen_images_alone(study: Path, other: Path, tmp_path: Path) -> None:
+    out = str(study / "out")
+    chosen = [out, out, str(other), "-o", str(tmp_path / "page"), "--participant-label", "01", "03"]
+    assert drift(chosen) == 0
+
+
+def test_results_of_other_names_are_refused(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids = write_study(tmp_path / "bids", PEOPLE[:1], ("T2starw",))
+    assert drift([str(study / "out")] * 2 + [str(bids), "-o", str(tmp_path / "page")]) == 64
+    assert f"none of its 6 images is in {bids}, for example sub-01/anat/" in capsys.readouterr().err
+
+
+def test_without_the_images_both_results_must_be_of_the_same(
+    study: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their content was dropped (dangling links, as git-annex leaves them), or their sidecars do not say."""
+    new = Path(shutil.copytree(study / "out", tmp_path / "new", ignore=shutil.ignore_patterns(".*", "logs")))
+    for person in PEOPLE:
+        changed = new / f"sub-{person}" / "anat" / f"sub-{person}_label-SC_desc-T2w_probseg.json"
+        content = json.loads(changed.read_text())
+        changed.write_text(json.dumps(content | {"SourceChecksum": "0" * 16}))
+    for path in other.rglob("sub-*_T?w.nii.gz"):
+        path.unlink()
+        path.symlink_to(tmp_path / "gone")
+    arguments = [str(study / "out"), str(new), str(other), "-o", str(tmp_path / "page")]
+    assert drift(arguments) == 64
+    said = capsys.readouterr().err
+    assert "results are not checked against their images" in said
+    assert f"{new}: 3 of 6 images are not those of {study / 'out'}" in said
+    for path in new.rglob("*_desc-T2w_probseg.json"):
+        path.write_text("{}")
+    assert drift(arguments) == 0
 
 
 def test_a_region_that_nobody_measured(

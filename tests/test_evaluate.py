@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +32,7 @@ from softseg_bids.study import masks
 from softseg_bids.study.doors import evaluate
 from softseg_bids.study.evaluate import contrasts_of
 from softseg_bids.study.judge import scores_of
-from softseg_bids.study.methods import uncorrected
+from softseg_bids.study.methods import uncorrected, without_mask
 
 EVEN = dict.fromkeys(CONTRASTS, 0.0)
 APART = {"T1w": 0.5, "T2w": -0.5}
@@ -214,6 +218,67 @@ def test_a_model_a_contrast(study: Path, tmp_path: Path, capsys: pytest.CaptureF
     grown = area_mm2(person, 0.3) / area_mm2(person) - 1
     assert float(rows["mixed", "T1w"]["relative_volume_error"]) == pytest.approx(grown, rel=1e-3)
     assert rows["mixed", "T2w"]["mask_file"] == rows["each", "T2w"]["mask_file"]
+
+
+def test_only_no_cord_is_an_empty_mask(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of T2w one person was measured, one failed (an older mask still lies there), one was never run; of T1w
+    the first has no cord."""
+    out = Path(shutil.copytree(study / "out", tmp_path / "out", ignore=shutil.ignore_patterns(".*", "logs")))
+    first, second, third = PEOPLE
+    change_status(out, first, "T1w", lambda card: card | {"status": "no_cord"})
+    (out / f"{stem(first, 'T1w').replace('_T1w', '')}_label-SC_desc-T1w_probseg.nii.gz").unlink()
+    (out / f"{stem(first, 'T1w').replace('_T1w', '')}_label-SC_desc-T1w_mask.nii.gz").unlink()
+    change_status(out, second, "T2w", lambda _: None)
+    shutil.rmtree(out / f"sub-{third}")
+    labels = write_masks(tmp_path / "labels", EVEN, "_label-SC_softseg")
+    arguments = [study / "bids", f"given={out}", "--labels", labels, "-o", tmp_path / "page"]
+    assert evaluate([str(each) for each in arguments]) == 1
+    assert "softseg-evaluate: its image could not be read\n" in capsys.readouterr().err
+    rows = {
+        (row["participant_id"], row["contrast"]): row
+        for row in rows_of(tmp_path / "page" / "evaluate_scores.tsv")
+    }
+    assert rows[f"sub-{first}", "T2w"]["status"] == "used"
+    blank = rows[f"sub-{first}", "T1w"]
+    assert (blank["status"], blank["reason"], blank["dice"]) == ("empty", "no cord was found", "0")
+    crashed, absent = rows[f"sub-{second}", "T2w"], rows[f"sub-{third}", "T2w"]
+    assert (crashed["status"], crashed["reason"]) == ("failed", "its image could not be read")
+    assert absent["status"] == "missing" and "has no result of it; run softseg on it" in absent["reason"]
+    for row in (crashed, absent):
+        assert row["dice"] == row["relative_volume_error"] == "n/a" and row["mask_file"] == "n/a"
+    # Of three people the first has Dice 0 and 1, the second 1, and the third nothing.
+    assert estimate(tmp_path / "page", "given", "n/a", "all", "dice", "mean") == pytest.approx(0.75, abs=0.01)
+
+
+def change_status(
+    out: Path, person: str, contrast: str, change: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> None:
+    """Change what results say of an image; None makes it one that failed."""
+    [path] = out.glob(f"sub-{person}/anat/*_desc-session_morph.json")
+    content = json.loads(path.read_text())
+    cards, facts = [], content["Session"]
+    for card in facts["images"]:
+        changed = change(card) if card["contrast"] == contrast else card
+        if changed is not None:
+            cards.append(changed)
+            continue
+        lost = {"input": card["source"], "contrast": contrast, "status": "failed"}
+        facts["missing"].append(lost | {"reason": "its image could not be read"})
+    facts["images"] = cards
+    path.write_text(json.dumps(content))
+
+
+def test_beside_a_correction_no_mask_of_the_network_is_an_empty_one(study: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(study / "out", tmp_path / "out", ignore=shutil.ignore_patterns(".*", "logs")))
+    change_status(out, PEOPLE[0], "T2w", lambda card: card | {"mask_source": "corrected"})
+    scans = [
+        SimpleNamespace(key=contrast, relative=f"{stem(PEOPLE[0], contrast)}.nii.gz")
+        for contrast in CONTRASTS
+    ]
+    found = without_mask(out, scans)  # type: ignore[arg-type]
+    assert found == {"T2w": masks.Found(masks.EMPTY, "no cord was found")}
 
 
 def test_what_a_cut_leaves() -> None:

@@ -11,10 +11,9 @@ from PIL import Image
 from study_phantoms import checkpoint, shared_study
 
 from softseg_bids.core.calibration import fraction_bins, reliability
-from softseg_bids.core.centreline import Centreline
 from softseg_bids.image.volume import DataError, read_grid
 from softseg_bids.pages import plots
-from softseg_bids.pages.pairs import pair_figure
+from softseg_bids.pages.pairs import ABOUT_CORD_MM, TILE_MM, TILE_PIXELS, between, pair_figure
 from softseg_bids.pages.study import p_value, shown
 from softseg_bids.study.doors import compare, drift, evaluate
 from softseg_bids.study.ours import read_ours
@@ -22,7 +21,7 @@ from softseg_bids.study.pairs import conformed
 from softseg_bids.study.place import place_of_table
 
 NAN = float("nan")
-LINE = Centreline(np.arange(20), np.tile([10.0, 10.0, 0.0], (20, 1)), np.tile([0.0, 0.0, 1.0], (20, 1)))
+SPACING = np.ones(3)
 
 
 def body(half: int) -> np.ndarray:
@@ -74,7 +73,7 @@ class TestPairFigure:
 
     def test_the_outlines_are_those_of_the_masks(self) -> None:
         image = 100 * body(4) + 10
-        found = pair_figure(image, body(3), body(5), (1.0, 1.0, 1.0), LINE, [3, 9, 15])
+        found = pair_figure(image, body(3), body(5), SPACING, [3, 9, 15])
         pictures = [Image.open(io.BytesIO(each)) for each in found]
         assert len({picture.size for picture in pictures}) == 1
         widths = []
@@ -83,11 +82,53 @@ class TestPairFigure:
             widths.append((x.max() - x.min()) / 7.0)
         assert widths[0] == pytest.approx(7.0, abs=0.5) and widths[1] == pytest.approx(11.0, abs=0.5)
 
+    def test_masks_that_lie_apart_are_seen_from_their_middle(self) -> None:
+        """Neither outline is the one in the middle, and swapping the masks swaps the outlines alone."""
+        first, second = np.roll(body(2), -3, axis=0), np.roll(body(2), 3, axis=0)
+        one, other = (
+            pair_figure(body(4), *masks, SPACING, [3, 9]) for masks in ((first, second), (second, first))
+        )
+        assert one.picture == other.picture
+        assert (one.first, one.second) == (other.second, other.first)
+        offsets = sorted(_middle(each) - 0.5 * TILE_PIXELS for each in (one.first, one.second))
+        away = 3 * TILE_PIXELS / (6 + 2 * ABOUT_CORD_MM)
+        assert offsets == pytest.approx([-away, away], abs=1)
+
+    def test_tiles_are_wide_enough_for_both_masks(self) -> None:
+        first, second = (np.zeros((60, 21, 20), dtype=np.float32) for _ in range(2))
+        first[5:10, 8:13], second[45:50, 8:13] = 1, 1
+        found = pair_figure(first, first, second, SPACING, [9])
+        wide = 40 + 2 * ABOUT_CORD_MM
+        assert wide > TILE_MM
+        for outline in (found.first, found.second):
+            away = abs(_middle(outline) - 0.5 * TILE_PIXELS)
+            assert away == pytest.approx(20 * TILE_PIXELS / wide, abs=1)
+
+    def test_where_one_mask_ends_the_tile_is_about_the_other(self) -> None:
+        first, second = body(2), np.roll(body(2), 4, axis=1)
+        first[:, :, 8:], second[:, :, :6] = 0, 0
+        second[:, :, 12:14] = 0
+        line, apart = between(first, second, np.array([1.0, 0.5, 2.0]))
+        assert line.slices.tolist() == list(range(20))
+        assert line.points_mm[:, 1].tolist() == [5.0] * 6 + [6.0] * 2 + [7.0] * 12
+        assert line.points_mm[:, 2].tolist() == [2.0 * k for k in range(20)]
+        assert apart.tolist() == [0.0] * 6 + [2.0] * 2 + [0.0] * 12
+
     def test_refused(self) -> None:
         with pytest.raises(ValueError, match="differ in shape"):
-            pair_figure(body(3)[1:], body(3), body(3), (1, 1, 1), LINE, [3])
+            pair_figure(body(3)[1:], body(3), body(3), SPACING, [3])
         with pytest.raises(ValueError, match="at least one slice"):
-            pair_figure(body(3), body(3), body(3), (1, 1, 1), LINE, [])
+            pair_figure(body(3), body(3), body(3), SPACING, [])
+        with pytest.raises(ValueError, match=r"not \[3, 20\]"):
+            pair_figure(body(3), body(3), body(3), SPACING, [3, 20])
+        with pytest.raises(ValueError, match="that reaches"):
+            pair_figure(body(3), 0.4 * body(3), 0.4 * body(3), SPACING, [3])
+
+
+def _middle(png: bytes) -> float:
+    """Column about which an outline of the first tile lies."""
+    x = np.nonzero(np.asarray(Image.open(io.BytesIO(png)))[24:192, 4:172])[1]
+    return float(0.5 * (x.min() + x.max()))
 
 
 @pytest.mark.parametrize(

@@ -11,24 +11,32 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from softseg_bids.app.group_tables import LEAST_COVERAGE
+from softseg_bids.app.landmarks import DISC_VALUES, disc_name
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.bids.masks import masks_of, owner_of
+from softseg_bids.core.cord import trace
+from softseg_bids.core.levels import regions
 from softseg_bids.core.scores import dice
-from softseg_bids.image.grid import Array
-from softseg_bids.image.volume import read_grid, read_mask
+from softseg_bids.image.grid import Array, Grid
+from softseg_bids.image.volume import DataError, read_grid, read_mask, read_volume
 from softseg_bids.study import masks, sct
 from softseg_bids.study.agreements import agreements
 from softseg_bids.study.compare_page import write_page
-from softseg_bids.study.ours import MEASURED, Ours, enough, raw_root, read_ours
+from softseg_bids.study.ours import MEASURED, NO_CORD, Ours, enough, raw_root, read_ours
 from softseg_bids.study.pairs import OTHER, OURS, Candidate, draw_pairs
 from softseg_bids.study.place import (
+    Mask,
     Measured,
     Place,
     canonical_array,
+    covered,
+    joint,
     measured,
     over,
     place_of_table,
     region_rank,
+    seen_by_either,
 )
 from softseg_bids.study.tables import write
 
@@ -46,7 +54,7 @@ class Compared(NamedTuple):
     areas, failures : list of dict
         Rows of the tables ``compare_areas`` and ``compare_failures``.
     candidates : list of Candidate
-        Images with a mask of each, for the blinded figures.
+        Images with a mask of either, for the blinded figures: also those in which one found nothing.
     refused : int
         Masks of the other tool that could not be used.
     """
@@ -55,6 +63,30 @@ class Compared(NamedTuple):
     failures: list[dict[str, Any]]
     candidates: list[Candidate]
     refused: int
+
+
+class _Both(NamedTuple):
+    """Two masks of one image, measured over the slices of either.
+
+    Attributes
+    ----------
+    place : Place
+        Led by our line where we have one.
+    tools : dict of str to Measured
+        By tool, along that line: areas to be compared.
+    alone : dict of str to Measured
+        By tool, each along its own line: on ours, a mask that lies beside it would show nothing.
+    shown : dict of str to ndarray of bool
+        Slices that each shows by itself.
+    used : ndarray of bool
+        Slices in which both were measured on the same line.
+    """
+
+    place: Place
+    tools: Mapping[str, Measured]
+    alone: Mapping[str, Measured]
+    shown: Mapping[str, Mask]
+    used: Mask
 
 
 def run(chosen: Namespace) -> Exit:
@@ -76,10 +108,10 @@ def run(chosen: Namespace) -> Exit:
         66 if OUT has no results or nothing of OTHER belongs to them, 65 if none of it can be used.
     """
     images = read_ours(chosen.out)
-    found = compare(images, chosen.other)
+    root = raw_root(chosen.out, chosen.bids)
+    found = compare(images, chosen.other, root)
     areas = pd.DataFrame(found.areas)
     rows = agreement_rows(areas)
-    root = raw_root(chosen.out, chosen.bids)
     pairs = draw_pairs(found.candidates, root, chosen.pairs, chosen.seed)
     write(chosen.output / "compare_areas.tsv", found.areas)
     write(chosen.output / "compare_agreement.tsv", rows)
@@ -92,14 +124,16 @@ def run(chosen: Namespace) -> Exit:
     return Exit.SOME_FAILED if found.refused else Exit.DONE
 
 
-def compare(images: Sequence[Ours], other: Path) -> Compared:
-    """Measure the other's masks where ours were measured, and read its tables.
+def compare(images: Sequence[Ours], other: Path, root: Path | None) -> Compared:
+    """Measure both masks of each image where either shows cord, and read the other's tables.
 
     Parameters
     ----------
     images : sequence of Ours
     other : Path
         A folder of masks and CSV tables, or one CSV table.
+    root : Path or None
+        The dataset, for the images in which we found no cord.
 
     Raises
     ------
@@ -114,7 +148,13 @@ def compare(images: Sequence[Ours], other: Path) -> Compared:
     found = Compared([], [], [], 0)
     # Of a contrast that the other tool never segments it does not fail.
     for image in _of_contrasts(images, candidates):
-        found = _added(found, _compare_masks(image, candidates.get(image.key, [])))
+        of_image = candidates.get(image.key, [])
+        compared = (
+            _compare_masks(image, of_image)
+            if image.status == MEASURED
+            else _compare_nothing(image, of_image, root)
+        )
+        found = _added(found, compared)
     for image in _of_contrasts(images, by_csv):
         found = _added(found, _compare_csv(image, by_csv.get(image.key, [])))
     if not any(row["other_area_mm2"] is not None for row in found.areas):
@@ -144,47 +184,80 @@ def _added(sum_: Compared, part: Compared) -> Compared:
     )  # fmt: skip
 
 
-def _compare_masks(image: Ours, candidates: Sequence[Path]) -> Compared:
-    failures: list[dict[str, Any]] = []
-    if image.status != MEASURED:
-        # Without a mask of ours nobody knows the grid here: all that is told is that there is a mask.
-        failures.append(_failure(image, MASK, OURS, image.status, image.reason))
-        if not candidates:
-            failures.append(_failure(image, MASK, OTHER, masks.MISSING, "there is no mask either"))
+def _compare_nothing(image: Ours, candidates: Sequence[Path], root: Path | None) -> Compared:
+    """An image without a mask of ours: if we found no cord in it and the other did, people judge the two."""
+    failures = [_failure(image, MASK, OURS, image.status, image.reason)]
+    if not candidates:
+        failures.append(_failure(image, MASK, OTHER, masks.MISSING, "there is no mask either"))
+    if not candidates or image.status != NO_CORD or root is None:
         return Compared([], failures, [], 0)
+    try:
+        grid = read_grid(root / image.source)
+    except DataError as error:
+        reason = f"{image.reason}; not shown as a pair: {error}"
+        return Compared([], [_failure(image, MASK, OURS, image.status, reason)], [], 0)
+    found = masks.find_mask(candidates, grid)
+    failures += _not_used(image, found)
+    shown = []
+    if found.path is not None and found.array is not None:
+        shown.append(Candidate(image, found.path, dice(found.array, np.zeros_like(found.array)), np.nan))
+    return Compared([], failures, shown, _refused(found))
+
+
+def _compare_masks(image: Ours, candidates: Sequence[Path]) -> Compared:
     stored = read_grid(image.soft)
     found = masks.find_mask(candidates, stored)
-    if found.status != masks.USED:
-        failures.append(_failure(image, MASK, OTHER, found.status, found.reason))
-    refused = int(found.status in (masks.OTHER_GRID, masks.UNREADABLE))
-    if found.array is None or found.status == masks.EMPTY:
-        return Compared([], failures, [], refused)
-    place = place_of_table(image.slices, stored, image.rows)
+    failures = _not_used(image, found)
+    if found.path is None or found.array is None:
+        return Compared([], failures, [], _refused(found))
     own = canonical_array(read_mask(image.soft))
-    tools = {OURS: measured(own, place), OTHER: measured(found.array, place)}
-    areas = list(_area_rows(image, place, tools, own, found))
-    for tool, result in tools.items():
+    # Of everything: where either mask ends, the slices of the other one count against the overlap.
+    overlap = dice(found.array, own)
+    if found.status == masks.EMPTY:
+        return Compared([], failures, [Candidate(image, found.path, overlap, np.nan)], 0)
+    both = _measured_both(image, own, found.array, stored)
+    areas = list(_area_rows(image, both, found, overlap))
+    for tool, result in both.alone.items():
         if bad := [flag for flag in result.flags if flag in FAILING_FLAGS]:
             failures.append(_failure(image, MASK, tool, ";".join(bad), "flags of the mask"))
-    failures += _incomplete(image, areas)
-    assert found.path is not None
-    difference = float(np.nanmean(tools[OURS].area_mm2) - np.nanmean(tools[OTHER].area_mm2))
-    overlap = float(areas[0]["dice"]) if areas else float("nan")
-    return Compared(areas, failures, [Candidate(image, found.path, overlap, difference)], refused)
+    failures += _incomplete(image, both)
+    return Compared(areas, failures, [Candidate(image, found.path, overlap, _mean_difference(both))], 0)
 
 
-def _area_rows(
-    image: Ours, place: Place, tools: Mapping[str, Measured], own: Array, found: masks.Found
-) -> Iterator[dict[str, Any]]:
-    """A row a region: both masks over the very same slices."""
-    assert found.array is not None
-    shown = np.zeros(own.shape[2], dtype=bool)
-    shown[place.line.slices] = True
-    overlap = dice(found.array, own, shown)
-    used = place.usable & tools[OURS].usable & tools[OTHER].usable
+def _measured_both(image: Ours, own: Array, other: Array, stored: Grid) -> _Both:
+    place = place_of_table(image.slices, stored, image.rows)
+    by_ours, by_other = joint(place, trace(other, place.grid.spacing_mm))
+    tools = {OURS: measured(own, by_ours), OTHER: measured(other, by_ours)}
+    alone = {OURS: tools[OURS], OTHER: measured(other, by_other)}
+    shown = {OURS: alone[OURS].usable & by_ours.usable, OTHER: alone[OTHER].usable}
+    # Where its cord lies off our line, what is left of it there is the soft edge of something else.
+    beside = np.isfinite(alone[OTHER].area_binary_mm2) & ~np.isfinite(tools[OTHER].area_binary_mm2)
+    used = shown[OURS] & tools[OTHER].usable & ~beside
+    discs = read_volume(image.discs) if image.discs.is_file() else None
+    place = seen_by_either(by_ours, shown[OURS] | shown[OTHER], discs)
+    return _Both(place, tools, alone, shown, used)
+
+
+def _mean_difference(both: _Both) -> float:
+    """Mean difference of area over the slices in which both were measured, NaN without any."""
+    difference = both.tools[OURS].area_mm2 - both.tools[OTHER].area_mm2
+    return float(difference[both.used].mean()) if both.used.any() else float("nan")
+
+
+def _not_used(image: Ours, found: masks.Found) -> list[dict[str, Any]]:
+    """Why a mask of the other is not used, if it is not."""
+    return [] if found.status == masks.USED else [_failure(image, MASK, OTHER, found.status, found.reason)]
+
+
+def _refused(found: masks.Found) -> int:
+    return int(found.status in (masks.OTHER_GRID, masks.UNREADABLE))
+
+
+def _area_rows(image: Ours, both: _Both, found: masks.Found, overlap: float) -> Iterator[dict[str, Any]]:
+    """A row a region: both masks over the very same slices, and how much of it each shows."""
+    place, shown = both.place, both.shown
     for region in place.regions:
-        ours, other = (over(place, tool, region, used) for tool in tools.values())
-        alone = [over(place, tool, region, place.usable & tool.usable)["coverage"] for tool in tools.values()]
+        ours, other = (over(place, tool, region, both.used) for tool in both.tools.values())
         there = ours["n_slices"] > 0
         yield {
             **image.named, "kind": MASK, "region": region.name,
@@ -192,27 +265,24 @@ def _area_rows(
             "area_binary_mm2": ours["area_binary_mm2"] if there else None,
             "other_area_mm2": other["area_mm2"] if there else None,
             "difference_mm2": ours["area_mm2"] - other["area_mm2"] if there else None,
-            "coverage": ours["coverage"], "our_coverage": alone[0], "other_coverage": alone[1],
+            "coverage": ours["coverage"], "our_coverage": covered(place, region, shown[OURS]),
+            "other_coverage": covered(place, region, shown[OTHER]),
             "n_slices": int(ours["n_slices"]), "dice": overlap,
             "in_statistics": bool(there and enough(region.name, ours["coverage"])),
             "other_file": str(found.path),
         }  # fmt: skip
 
 
-def _incomplete(image: Ours, areas: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Regions that one of the two measured and the other did not."""
+def _incomplete(image: Ours, both: _Both) -> list[dict[str, Any]]:
+    """Regions that the two masks show together, and one of them does not."""
+    place, shown = both.place, both.shown
+    together = shown[OURS] | shown[OTHER]
+    there = [region for region in place.regions if covered(place, region, together) >= LEAST_COVERAGE]
     failures = []
-    for tool, own, theirs in (
-        (OURS, "our_coverage", "other_coverage"),
-        (OTHER, "other_coverage", "our_coverage"),
-    ):
-        missed = [
-            str(row["region"])
-            for row in areas
-            if enough(row["region"], row[theirs]) and not enough(row["region"], row[own])
-        ]
+    for tool, own in shown.items():
+        missed = [region.name for region in there if covered(place, region, own) < LEAST_COVERAGE]
         if missed:
-            reason = f"under 80 % of {', '.join(missed)}, which the other one measured"
+            reason = f"under 80 % of {', '.join(missed)}, of which both masks together show more"
             failures.append(_failure(image, MASK, tool, INCOMPLETE, reason))
     return failures
 
@@ -221,6 +291,7 @@ def _compare_csv(image: Ours, areas: Sequence[sct.CsvArea]) -> Compared:
     if not areas:
         return Compared([], [_failure(image, CSV, OTHER, masks.MISSING, "no row of its tables")], [], 0)
     failures = [_failure(image, CSV, OURS, image.status, image.reason)] if image.status != MEASURED else []
+    failures += _without_area(image, areas)
     ours = {row["region"]: row for row in image.rows if row["area_mm2"] is not None}
     rows: list[dict[str, Any]] = []
     for area in areas:
@@ -244,6 +315,21 @@ def _compare_csv(image: Ours, areas: Sequence[sct.CsvArea]) -> Compared:
         reason = f"no region in common: its tables have {theirs}, ours {there} (give disc labels to the app)"
         failures.append(_failure(image, CSV, OTHER, "no_common_region", reason))
     return Compared(rows, failures, [], 0)
+
+
+def _without_area(image: Ours, areas: Sequence[sct.CsvArea]) -> list[dict[str, Any]]:
+    """Regions that our labels define and the other's tables have areas of, and our mask does not reach."""
+    labels = [value for value in DISC_VALUES if disc_name(value) in image.card.get("LabelSource", {})]
+    # Which regions there are does not depend on where the discs lie.
+    known = {region.name for region in regions({value: float(value) for value in labels}, None, ())}
+    known -= {str(row["region"]) for row in image.rows if row["area_mm2"] is not None}
+    missed = dict.fromkeys(
+        area.region for area in areas if area.region in known and np.isfinite(area.area_mm2)
+    )
+    if image.status != MEASURED or not missed:
+        return []
+    reason = f"no area of {', '.join(missed)}, of which the other one has one"
+    return [_failure(image, CSV, OURS, INCOMPLETE, reason)]
 
 
 def _of_images(tables: Sequence[sct.CsvArea], images: Sequence[Ours]) -> dict[str, list[sct.CsvArea]]:

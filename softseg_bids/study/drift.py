@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from softseg_bids.app import looking
 from softseg_bids.app.group_read import WHO, RowsOf, read_long
 from softseg_bids.app.group_tables import best_images, usable_rows
 from softseg_bids.app.outcome import Exit, Stop
@@ -21,7 +22,8 @@ from softseg_bids.study.agreements import agreements
 from softseg_bids.study.arguments import PACKAGED
 from softseg_bids.study.drift_page import write_page
 from softseg_bids.study.place import leading_region, region_rank
-from softseg_bids.study.running import Side, has_results, model_facts, run_model
+from softseg_bids.study.running import Side, has_results, model_facts, run_model, settings_for
+from softseg_bids.study.sources import check_dataset, check_names, check_same, checksums
 from softseg_bids.study.tables import write
 
 PASS, FAIL, NOT_JUDGED = "pass", "fail", "not_judged"
@@ -45,14 +47,14 @@ def run(chosen: Namespace) -> Exit:
     Raises
     ------
     Stop
-        65 if the two have no area in common, 64 for a region that the old model measured nowhere, 18 for a
-        folder of results without any of the chosen participants and contrasts.
+        65 if the two have no area in common, 64 for a region that the old model measured nowhere and for a
+        folder of results of another dataset, 18 for one without any of the chosen participants and contrasts.
     """
-    for given in (chosen.old, chosen.new):
-        if given is not None and has_results(given):
-            chosen_areas(given, chosen)  # to refuse before anything is run
+    check_given(chosen)
     codes: list[Exit] = []
     sides = [_side(chosen, name, codes) for name in ("old", "new")]
+    old, new = (checksums(side.out) for side in sides)
+    check_same(sides[1].out, new, sides[0].out, old)
     areas = joined(*(chosen_areas(side.out, chosen) for side in sides))
     if not areas["in_statistics"].any():
         raise Stop(
@@ -89,6 +91,30 @@ def run(chosen: Namespace) -> Exit:
         sys.stderr.write(f"softseg-drift: {row['contrast']}, {region}: {_in_words(row)}\n")
     sys.stderr.write(f"softseg-drift: {'passed' if passed else 'FAILED'}; see {page}\n")
     return Exit.DONE if passed and not any(codes) else Exit.SOME_FAILED
+
+
+def check_given(chosen: Namespace) -> None:
+    """Refuse, before anything is run, folders of results that cannot be compared on the dataset.
+
+    Raises
+    ------
+    Stop
+        18 for one without any of the chosen participants and contrasts, 64 for one of another dataset.
+    """
+    folders = [given for given in (chosen.old, chosen.new) if given is not None and has_results(given)]
+    sources = {out: frozenset(map(str, chosen_areas(out, chosen)["source_image"])) for out in folders}
+    for out, named in sources.items():
+        check_names(out, named, chosen.data)
+    if not sources:
+        return
+    try:
+        dataset = looking.look(settings_for(chosen.data, chosen.output, chosen))
+    except Stop as none:
+        # Two folders of results can be compared without the images, as an archive may have dropped them.
+        sys.stderr.write(f"softseg-drift: results are not checked against their images: {none}\n")
+        return
+    for out, named in sources.items():
+        check_dataset(out, named, dataset)
 
 
 def chosen_areas(out: Path, chosen: Namespace) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from softseg_bids.study.evaluate_statistics import (
 )
 from softseg_bids.study.judge import Judged, Method, judge_session, known_of
 from softseg_bids.study.methods import check_contrasts, found_methods
+from softseg_bids.study.ours import FAILED
 from softseg_bids.study.running import settings_for
 from softseg_bids.study.tables import COLUMNS, write
 
@@ -42,7 +43,7 @@ def run(chosen: Namespace) -> Exit:
     Returns
     -------
     Exit
-        1 if a method's mask could not be used, or a model failed on an image.
+        1 if a method's mask could not be used, or an image had failed in it.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def check_judged(found: Judged, labels: Path, methods: Sequence[Method]) -> None
 
 
 def _written(chosen: Namespace, dataset: Dataset, found: Judged, names: Sequence[str]) -> Exit:
-    """Statistics, tables and page; 1 if a mask could not be used."""
+    """Statistics, tables and page; 1 if a mask could not be used, or an image had failed."""
     scores = pd.DataFrame(found.scores).reindex(columns=COLUMNS["evaluate_scores"])
     best = best_areas(pd.DataFrame(found.areas, columns=COLUMNS["evaluate_areas"]))
     contrasts = contrasts_of(best, chosen.contrast_set)
@@ -113,8 +114,8 @@ def _written(chosen: Namespace, dataset: Dataset, found: Judged, names: Sequence
     ):
         write(chosen.output / f"evaluate_{table}.tsv", content)
     page = write_page(chosen, dataset, found, scores, best, varied, rows, tested, names, contrasts)
-    refused = scores["status"].isin([masks.OTHER_GRID, masks.UNREADABLE])
-    for reason in scores.loc[refused, "reason"]:
+    refused = scores["status"].isin([masks.OTHER_GRID, masks.UNREADABLE, FAILED])
+    for reason in dict.fromkeys(scores.loc[refused, "reason"]):
         sys.stderr.write(f"softseg-evaluate: {reason}\n")
     judged = scores["source_image"].nunique()
     sys.stderr.write(f"softseg-evaluate: {judged} labelled images, {len(names)} methods; see {page}\n")

@@ -42,15 +42,16 @@ class Method(NamedTuple):
     name : str
     masks : mapping of str to list of Path
         Candidates by image key, best first.
-    silent : frozenset of str
-        Images of which no mask means that it looked and found no cord (a model that was run).
+    without : mapping of str to Found
+        Why images have no mask, where that is known (results of the app): that no cord was found
+        (``empty``), that they failed, or that they were never run.
     cut : float or None
         From which value in (0, 1) a voxel counts as cord; None leaves masks soft.
     """
 
     name: str
     masks: Mapping[str, list[Path]]
-    silent: frozenset[str]
+    without: Mapping[str, Found]
     cut: float | None = None
 
 
@@ -115,8 +116,10 @@ def _judge_image(scan: Scan, label: Volume, place: Place, methods: Sequence[Meth
     about = _about(reference, place.grid.spacing_mm) & shown
     for method in methods:
         mask = masks.find_mask(method.masks.get(scan.key, []), label.grid)
-        if mask.status == masks.MISSING and scan.key in method.silent:
-            mask = Found(masks.EMPTY, "no cord was found", None, np.zeros_like(reference))
+        if mask.status == masks.MISSING:
+            mask = method.without.get(scan.key, mask)
+        if mask.status == masks.EMPTY and mask.array is None:
+            mask = mask._replace(array=np.zeros_like(reference))
         if method.cut is not None:
             mask = masks.cut_at(mask, method.cut)
         row: dict[str, Any] = {

@@ -23,11 +23,12 @@ class Found(NamedTuple):
     Attributes
     ----------
     status : str
-        ``used``, ``empty`` (it is there and holds nothing), ``missing``, ``other_grid`` or ``unreadable``.
+        ``used``, ``empty`` (it is there and holds nothing), ``missing``, ``other_grid`` or ``unreadable``;
+        ``failed`` (`study.ours`) of an image that the app could not process.
     reason : str
     path : Path or None
     array : ndarray or None
-        Canonical, [0, 1]; also of an empty mask.
+        Canonical, [0, 1]; also of an empty mask that is a file.
     """
 
     status: str

@@ -15,6 +15,8 @@ from softseg_bids.bids.masks import masks_of
 from softseg_bids.bids.sidecars import read_json
 from softseg_bids.study.arguments import Asked, Part
 from softseg_bids.study.judge import Method, known_of
+from softseg_bids.study.masks import EMPTY, MISSING, Found
+from softseg_bids.study.ours import FAILED, MEASURED, read_ours
 from softseg_bids.study.running import has_results, run_model
 
 
@@ -71,6 +73,37 @@ def uncorrected(found: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
     return {key: [own for path in paths if (own := _of_network(path))] for key, paths in found.items()}
 
 
+def without_mask(folder: Path, scans: Sequence[Scan]) -> dict[str, Found]:
+    """What results of the app say of images, for those that turn out to have no mask.
+
+    Only where it looked and found no cord is the mask an empty one: an image that could not be processed, or
+    that nobody ran, says nothing about the model.
+
+    Parameters
+    ----------
+    folder : Path
+    scans : sequence of Scan
+
+    Returns
+    -------
+    dict of str to Found
+        By key: ``empty``, ``failed`` or ``missing``; nothing of an image whose mask was measured.
+    """
+    results = {image.source: image for image in read_ours(folder)} if has_results(folder) else {}
+    found = {}
+    for scan in scans:
+        image = results.get(scan.relative)
+        if image is None:
+            reason = f"{folder} has no result of it; run softseg on it"
+            found[scan.key] = Found(MISSING, reason)
+        elif image.status == FAILED:
+            found[scan.key] = Found(FAILED, image.reason)
+        elif image.status != MEASURED or image.card.get("mask_source") == "corrected":
+            # Beside a correction the network's own mask is stored, unless it had found nothing.
+            found[scan.key] = Found(EMPTY, "no cord was found")
+    return found
+
+
 def _of_network(path: Path) -> Path | None:
     said = sidecar(path)
     if not said.is_file() or read_json(said).get("MaskSource") != "corrected":
@@ -87,7 +120,7 @@ def _method(
     codes: list[Exit],
 ) -> Method:
     masks: dict[str, list[Path]] = {}
-    silent: set[str] = set()
+    without: dict[str, Found] = {}
     for part in asked.parts:
         scans = [
             scan
@@ -109,10 +142,14 @@ def _method(
         own = {scan.key for scan in scans}
         # All images are asked for, so that a mask goes to the image whose name fits best.
         found = {key: paths for key, paths in _masks_in(folder, dataset).items() if key in own}
-        results = part.runs or has_results(folder)
-        masks |= uncorrected(found) if results else found
-        silent |= own if results else set()
-    return Method(asked.name, masks, frozenset(silent), asked.cut)
+        if part.runs or has_results(folder):
+            told = without_mask(folder, scans)
+            without |= told
+            # What lies there of an image that failed is of an earlier run.
+            failed = {key for key, said in told.items() if said.status == FAILED}
+            found = {key: paths for key, paths in uncorrected(found).items() if key not in failed}
+        masks |= found
+    return Method(asked.name, masks, without, asked.cut)
 
 
 def _run(name: str, part: Part, chosen: Namespace, codes: list[Exit]) -> Path:

@@ -32,6 +32,8 @@ class Ours(NamedTuple):
         ``measured``, ``no_cord`` or ``failed``.
     soft, slices : Path
         Soft mask and per-slice table, which are there if it is measured.
+    discs : Path
+        Disc labels, which are there if some are known and in view.
     rows : sequence of dict
         Its rows of the session's table.
     card : mapping
@@ -47,6 +49,7 @@ class Ours(NamedTuple):
     reason: str
     soft: Path
     slices: Path
+    discs: Path
     rows: Sequence[Row]
     card: Mapping[str, Any]
 
@@ -96,6 +99,7 @@ def _of_session(out: Path, table: Path) -> list[Ours]:
                 card["source"], facts["participant"], facts["session"], card["contrast"], card["source"],
                 card["status"], "no cord was found" if card["status"] == NO_CORD else "",
                 folder / f"{stem}_probseg.nii.gz", folder / f"{stem}Perslice_morph.tsv",
+                folder / f"{card['stem']}_seg-discs_desc-{card['contrast']}_dseg.nii.gz",
                 [row for row in rows if row["source_image"] == card["source"]], card,
             )
         )  # fmt: skip
@@ -104,7 +108,7 @@ def _of_session(out: Path, table: Path) -> list[Ours]:
     return found + [
         Ours(
             each["input"], facts["participant"], facts["session"], each["contrast"], each["input"],
-            FAILED, each["reason"], Path(), Path(), [], {},
+            FAILED, each["reason"], Path(), Path(), Path(), [], {},
         )
         for each in lost
     ]  # fmt: skip

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softseg_bids.app import steps
+from softseg_bids.app.session_steps import canonical_grid
 from softseg_bids.bids.derivatives import sidecar
 from softseg_bids.bids.names import bare
 from softseg_bids.bids.sidecars import read_json
-from softseg_bids.core.cord import Centreline
 from softseg_bids.core.scores import HALF, binarise
 from softseg_bids.image.grid import Array
 from softseg_bids.image.volume import DataError, read_grid, read_mask, read_volume
 from softseg_bids.pages.pairs import PairFigure, pair_figure
-from softseg_bids.study.ours import Ours
-from softseg_bids.study.place import canonical_array, place_of_table
+from softseg_bids.study.ours import MEASURED, Ours
+from softseg_bids.study.place import canonical_array
 
 OURS, OTHER = "softseg", "other"
 MOST_TILES = 8
@@ -27,15 +27,18 @@ TILES_APART_MM = 3.0
 
 
 class Candidate(NamedTuple):
-    """An image with a mask of each tool.
+    """An image that both tools looked at, of which at least one has a mask.
 
     Attributes
     ----------
     image : Ours
+        Without a mask where no cord was found.
     mask : Path
         The other tool's.
-    dice, difference_mm2 : float
-        Overlap, and mean difference of area (ours minus the other's), over our slices.
+    dice : float
+        Overlap over all slices that either mask reaches; NaN if neither reaches 0.5 anywhere.
+    difference_mm2 : float
+        Mean difference of area (ours minus the other's) over the slices that both have, NaN without any.
     """
 
     image: Ours
@@ -111,24 +114,27 @@ def draw_pairs(candidates: Sequence[Candidate], root: Path | None, most: int, se
     return Pairs(shown, notes)
 
 
-def worst_slices(own: Array, other: Array, line: Centreline, slice_mm: float) -> list[int]:
-    """Slices of the line in which the masks differ most, at least 3 mm apart, at most eight.
+def worst_slices(own: Array, other: Array, slice_mm: float) -> list[int]:
+    """Slices with a mask of either in which the two differ most, at least 3 mm apart, at most eight.
+
+    Where one mask ends, all slices beyond differ alike: of such the one farthest from those chosen is next,
+    so that the tiles show the whole stretch.
 
     Parameters
     ----------
     own, other : ndarray, shape (x, y, z)
-    line : Centreline
     slice_mm : float
     """
-    one, two = own[:, :, line.slices] >= HALF, other[:, :, line.slices] >= HALF
-    off = (one ^ two).sum(axis=(0, 1)) / np.maximum((one | two).sum(axis=(0, 1)), 1)
+    one, two = own >= HALF, other >= HALF
+    either = (one | two).sum(axis=(0, 1))
+    off = (one ^ two).sum(axis=(0, 1)) / np.maximum(either, 1)
+    left = np.flatnonzero(either)
     chosen: list[int] = []
-    for place in np.argsort(-off, kind="stable").tolist():
-        index = int(line.slices[place])
-        if all(abs(index - each) * slice_mm >= TILES_APART_MM for each in chosen):
-            chosen.append(index)
-        if len(chosen) == MOST_TILES:
-            break
+    while len(left) and len(chosen) < MOST_TILES:
+        away = np.abs(left[:, None] - np.array(chosen)).min(axis=1) if chosen else np.zeros(len(left))
+        index = int(left[np.lexsort((-away, -off[left]))[0]])
+        chosen.append(index)
+        left = left[np.abs(left - index) * slice_mm >= TILES_APART_MM]
     return sorted(chosen)
 
 
@@ -140,19 +146,20 @@ def _figure(one: Candidate, root: Path, ours_is_a: bool) -> PairFigure:
     DataError
         If the image or a mask cannot be read.
     """
-    stored = read_grid(one.image.soft)
-    place = place_of_table(one.image.slices, stored, one.image.rows)
-    own, other = (canonical_array(read_mask(path)) for path in (one.image.soft, one.mask))
+    other = canonical_array(read_mask(one.mask))
+    is_measured = one.image.status == MEASURED
+    own = canonical_array(read_mask(one.image.soft)) if is_measured else np.zeros_like(other)
+    spacing_mm = canonical_grid(read_grid(one.mask)).spacing_mm
     with tempfile.TemporaryDirectory() as folder:
         volume = read_volume(conformed(one.image, root, Path(folder)))
     image = canonical_array(volume)
     if image.shape != own.shape:
         raise DataError(f"{root / one.image.source}: changed since it was segmented; run the app again")
-    slices = worst_slices(own, other, place.line, float(place.grid.spacing_mm[2]))
+    slices = worst_slices(own, other, float(spacing_mm[2]))
     # A soft mask's outline is smoother than a binary one's, which would tell whose it is.
     hard = binarise(own), binarise(other)
     masks = hard if ours_is_a else hard[::-1]
-    return pair_figure(image, *masks, place.grid.spacing_mm, place.line, slices)
+    return pair_figure(image, *masks, spacing_mm, slices)
 
 
 def conformed(image: Ours, root: Path, folder: Path) -> Path:
@@ -163,7 +170,9 @@ def conformed(image: Ours, root: Path, folder: Path) -> Path:
     DataError
         If they cannot be read.
     """
-    named = [str(each) for each in read_json(sidecar(image.soft)).get("Sources", [])]
+    # Without a mask there is no sidecar of it.
+    said = read_json(sidecar(image.soft)) if image.status == MEASURED else {}
+    named = [str(each) for each in said.get("Sources", [])]
     raw = [root / each.removeprefix("bids:raw:") for each in named if each.startswith("bids:raw:")]
     sources = raw or [root / image.source]
     bval = sources[0].with_name(f"{bare(sources[0])}.bval")

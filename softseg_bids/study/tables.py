@@ -78,9 +78,11 @@ DESCRIBED: dict[str, dict[str, Any]] = GROUP | {
                       "no_common_region, or flags of the mask"),
     "other_area_mm2": column("Area by the other tool", _MM2),
     "difference_mm2": column("First area minus second (ours minus the other's, new minus old)", _MM2),
-    "our_coverage": column("Measured length over that of the region, of our mask alone"),
-    "other_coverage": column("Measured length over that of the region, of the other mask alone"),
-    "dice": column("Dice overlap of the masks cut at 0.5"),
+    "our_coverage": column("Measured length over that of the region, of our mask alone; cord is all that "
+                           "either mask shows"),
+    "other_coverage": column("As our_coverage, of the other mask alone"),
+    "dice": column("Dice overlap of the masks cut at 0.5: in a comparison over all slices that either mask "
+                   "reaches, in an evaluation over those of the label"),
     "soft_dice": column("Overlap of the soft masks, 2 sum(p r) / (sum(p²) + sum(r²))"),
     "in_statistics": column("Whether at least 80 % of the region was measured"),
     "other_file": column("File the other value comes from"),
@@ -123,7 +125,7 @@ DESCRIBED: dict[str, dict[str, Any]] = GROUP | {
     "n_voxels": column("Voxels in the bin"),
     "predicted": column("Mean predicted fraction of the bin"),
     "true": column("Mean true fraction of the bin"),
-    "status": column("used, empty, missing, other_grid or unreadable; measured, no_cord or failed"),
+    "status": column("used, empty, missing, other_grid, unreadable or failed; measured or no_cord"),
 }  # fmt: skip
 
 
