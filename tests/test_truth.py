@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -37,8 +37,46 @@ def test_partial_ends_and_slices_at_the_border_do_not_count() -> None:
     mask[6:12, 6:10, 1] = 0  # a third of its neighbour
     mask[6:12, 6:8, 7] = 0  # two thirds of it
     mask[0:3, 8, 4] = 1
-    np.testing.assert_array_equal(np.flatnonzero(whole_slices(mask)), [2, 3, 5, 6])
-    assert whole_slices(np.ones((4, 4, 3), np.float32)).sum() == 0
+    np.testing.assert_array_equal(np.flatnonzero(whole_slices(mask, 1.0)), [2, 3, 5, 6])
+    assert whole_slices(np.ones((4, 4, 3), np.float32), 1.0).sum() == 0
+    assert whole_slices(np.zeros((4, 4, 3), np.float32), 1.0).sum() == 0
+
+
+def column(*areas: int) -> np.ndarray:
+    """A mask with so many voxels in each slice, away from the border."""
+    mask = np.zeros((12, 12, len(areas)), np.float32)
+    for z, area in enumerate(areas):
+        mask[1:11, 1:11, z].flat[:area] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("areas", "step_mm", "kept"),
+    [
+        # An end that tapers from one voxel: neighbours differ by less than 20 % halfway up.
+        ((1, 8, 9, 20, 22, 40, 44, 75, *[80] * 30), 1.0, range(7, 38)),
+        # What lies beyond a partial slice is no better, however large.
+        ((80, 30, *[80] * 30), 1.0, range(2, 32)),
+        # Never more than 8 mm, as published: ten slices of 0.8 mm, one of 5 mm.
+        ((*[40] * 14, *[80] * 40), 0.8, range(10, 54)),
+        ((40, 40, *[80] * 12), 5.0, range(1, 14)),
+        ((40, *[80] * 12), 10.0, range(1, 13)),
+        # A cord that becomes thinner, as it does below its cervical enlargement, has no partial slice.
+        (tuple(80 - round(0.75 * z) for z in range(40)), 1.0, range(40)),
+        # A gap counts by its length; of two slices the smaller one may be partial.
+        ((30, 0, 30, 0, 0, 0, 0, 0, 0, 30, *[80] * 30), 1.0, (9, *range(10, 40))),
+        ((30, 80), 1.0, (1,)),
+        ((30,), 1.0, (0,)),
+    ],
+)
+def test_an_end_is_compared_with_the_cord_further_in(
+    areas: tuple[int, ...], step_mm: float, kept: Iterable[int]
+) -> None:
+    for mask, expected in (
+        (column(*areas), kept),
+        (column(*areas[::-1]), [len(areas) - 1 - z for z in kept]),
+    ):
+        np.testing.assert_array_equal(np.flatnonzero(whole_slices(mask, step_mm)), sorted(expected))
 
 
 def line_of(*columns: float, n: int = 40) -> np.ndarray:
@@ -169,12 +207,39 @@ def test_what_cannot_be_averaged_is_told() -> None:
     cases = [
         ([Given("a.nii", "T2w", mask, grid)], r"only one contrast has a mask \(a\.nii\)"),
         ([Given("a", "T2w", mask, grid), Given("b", "T1w", mask * 0, grid)], "b: the mask is empty"),
+        (
+            [Given("a", "T2w", mask, grid), Given("b", "T1w", mask * 0.4, grid)],
+            r"b: no voxel reaches 0\.5.*; 1 of 2 contrasts can be used \(a\)",
+        ),
+        ([Given("a", "T2w", mask * 0, grid)], r"a: the mask is empty.*; 0 of 1 contrasts .* \(none\)"),
         ([Given("a", "T2w", mask, grid), Given("b", "T1w", whole, grid)], "b: the mask touches the border"),
         ([Given("a", "T2w", mask, grid), Given("b", "T1w", mask, far)], "do not overlap along the cord"),
     ]
     for given, words in cases:
         with pytest.raises(DataError, match=words):
             soft_truth(given)
+
+
+def test_a_contrast_whose_mask_cannot_be_used_costs_the_others_nothing() -> None:
+    grid = centred_grid()
+    mask = tube(grid, 5.0)
+    faint = 0.4 * mask
+    # What reaches 0.5 is cut by the border there, and does not count.
+    faint[:, 0, 3] = 1
+    unusable = (
+        ("the mask is empty", 0 * mask),
+        ("no voxel reaches 0.5", faint),
+        ("touches the border", 0 * mask + 1),
+    )
+    usual = [Given("a", "T2w", mask, grid), Given("b", "T1w", tube(grid, 4.0), grid)]
+    expected = soft_truth(usual)
+    for words, array in unusable:
+        wrong, *found = soft_truth([Given("c", "MTon", array, grid), *usual])
+        assert wrong.problem.startswith("c: ") and words in wrong.problem
+        assert not wrong.soft.any() and not wrong.labelled.any()
+        for one, other in zip(found, expected, strict=True):
+            assert not one.problem
+            np.testing.assert_array_equal(one.soft, other.soft)
 
 
 @pytest.fixture
@@ -250,6 +315,28 @@ def test_of_repeats_the_longer_mask_is_used_and_the_reference_may_be_chosen(
         "sub-01_run-3_T2w.nii.gz",
     ]
     assert "whose mask is longer" in (out / "softgt.html").read_text()
+
+
+def test_one_faint_mask_ends_neither_its_session_nor_the_run(
+    bids: MakeDataset, labelled: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for contrast in ("T2w", "T1w", "T2starw"):
+        path = labelled(f"sub-01/anat/sub-01_{contrast}", 5.0)
+    faint = np.asarray(nib.load(path).dataobj) * np.array([0.3, 0.4])[np.arange(48) % 2]
+    write_image(path, faint.astype(np.float32), centred_grid())
+    for contrast in ("T2w", "T1w"):
+        labelled(f"sub-02/anat/sub-02_{contrast}", 5.0)
+    out = tmp_path / "softseg"
+    assert main([str(bids.root), str(out)]) == 0
+    told = capsys.readouterr().err
+    assert f"sub-01: {path}: no voxel reaches 0.5" in told and "2 of 2 sessions" in told
+    rows = {(row["participant_id"], row["contrast"]): row for row in table(out)}
+    assert rows["sub-01", "T2starw"]["status"] == "none"
+    assert "no voxel reaches 0.5" in rows["sub-01", "T2starw"]["reason"]
+    assert {row["status"] for who, row in rows.items() if who != ("sub-01", "T2starw")} == {"written"}
+    facts = json.loads(next(out.rglob("sub-01*desc-T2w_probseg.json")).read_text())
+    assert not any("T2starw" in source for source in facts["Sources"])
+    assert facts["ContrastsAveraged"] == [2, 2]
 
 
 def test_bad_input_ends_with_its_exit_code_and_a_line(

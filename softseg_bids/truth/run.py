@@ -36,7 +36,7 @@ DICTIONARY: dict[str, dict[str, Any]] = {
             "written": "a soft truth was written",
             "outlying": "lies elsewhere than the session's centreline: neither averaged nor written",
             "no_overlap": "shares no slice with another contrast: neither averaged nor written",
-            "none": "no slice was left",
+            "none": "no slice was left, or the mask cannot be used at all",
             "failed": "the session could not be averaged",
         },
     },
@@ -90,6 +90,9 @@ def run(chosen: Namespace) -> Exit:
             parts.append(SessionPart(label, str(error), [], None, more))
             continue
         averaged = [s.mask for s, (_, t) in zip(sources, found, strict=True) if t.overlaps and not t.outlying]
+        for _, truth in found:
+            if truth.problem:
+                sys.stderr.write(f"{PROGRAM}: {label}: {truth.problem}\n")
         blocks = []
         for source, (given, truth) in zip(sources, found, strict=True):
             rows.append(_row(source.scan, source.mask, chosen, (given, truth), ""))
@@ -203,6 +206,8 @@ def _row(
 
 def verdict(truth: Truth, tolerance_mm: float) -> tuple[str, str]:
     """What became of a contrast, and why (empty if nothing is to be said)."""
+    if truth.problem:
+        return "none", truth.problem
     if not truth.overlaps:
         return "no_overlap", "shares no slice with another contrast"
     if truth.outlying:
