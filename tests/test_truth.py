@@ -314,7 +314,29 @@ def test_of_repeats_the_longer_mask_is_used_and_the_reference_may_be_chosen(
         "sub-01_T1w.nii.gz",
         "sub-01_run-3_T2w.nii.gz",
     ]
-    assert "whose mask is longer" in (out / "softgt.html").read_text()
+    page = (out / "softgt.html").read_text()
+    assert page.count("run-3_T2w.nii.gz, which is used: that mask is longer") == 2
+
+
+@pytest.mark.parametrize("damaged", ["sub-01/anat/sub-01_T2w", "sub-01/anat/sub-01_run-2_T2w"])
+def test_of_repeats_one_whose_mask_can_be_used_is_preferred(
+    bids: MakeDataset, labelled: Callable[..., Path], tmp_path: Path, damaged: str
+) -> None:
+    for name in ("sub-01/anat/sub-01_T2w", "sub-01/anat/sub-01_run-2_T2w", "sub-01/anat/sub-01_T1w"):
+        path = labelled(name, 5.0)
+        if name == damaged:
+            path.write_bytes(path.read_bytes()[:200])
+    labelled("sub-01/anat/sub-01_run-3_T2w", 5.0, centred_grid((36, 36, 60)), on=centred_grid((30, 36, 90)))
+    out = tmp_path / "softseg"
+    assert main([str(bids.root), str(out)]) == 0
+    used = {row["source_image"] for row in table(out)}
+    assert used == {
+        f"{name}.nii.gz"
+        for name in ("sub-01/anat/sub-01_T2w", "sub-01/anat/sub-01_run-2_T2w", "sub-01/anat/sub-01_T1w")
+        if name != damaged
+    }
+    page = (out / "softgt.html").read_text()
+    assert "cannot be read" in page and "is not on the grid of its image" in page
 
 
 def test_one_faint_mask_ends_neither_its_session_nor_the_run(

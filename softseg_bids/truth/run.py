@@ -56,10 +56,18 @@ DICTIONARY: dict[str, dict[str, Any]] = {
 
 
 class Source(NamedTuple):
-    """An image with the mask that was found for it."""
+    """An image with the mask that was found for it, and what that holds or why it cannot be used."""
 
     scan: Scan
     mask: Path
+    given: Given | DataError
+
+    @property
+    def length_mm(self) -> float:
+        """Of the cord in the mask; less than nothing if it cannot be used."""
+        if isinstance(self.given, DataError):
+            return -1.0
+        return float(self.given.mask.any(axis=(0, 1)).sum() * self.given.grid.spacing_mm[2])
 
 
 def run(chosen: Namespace) -> Exit:
@@ -123,50 +131,48 @@ def _sources(scans: Sequence[Scan], reference: str | None) -> tuple[list[Source]
     Of several images of one contrast with a mask the one whose mask covers most of the cord is used.
     """
     order = [reference, *TRUST] if reference else list(TRUST)
-    best: dict[str, tuple[float, Source]] = {}
+    found: dict[str, list[Source]] = {}
     notes = []
     for scan in scans:
         if scan.corrected is None:
             notes.append(f"{scan.relative}: no mask was found for it")
-            continue
-        source = Source(scan, scan.corrected)
-        length = _length_mm(source)
-        if scan.contrast not in best or length > best[scan.contrast][0]:
-            if scan.contrast in best:
-                notes.append(_another(best[scan.contrast][1], source))
-            best[scan.contrast] = length, source
         else:
-            notes.append(_another(source, best[scan.contrast][1]))
+            source = Source(scan, scan.corrected, _given(scan, scan.corrected))
+            found.setdefault(scan.contrast, []).append(source)
+    best = {key: max(sources, key=lambda source: source.length_mm) for key, sources in found.items()}
+    for key, sources in found.items():
+        notes += [_another(source, best[key]) for source in sources if source is not best[key]]
     keys = sorted(best, key=lambda key: (order.index(key) if key in order else len(order), key))
-    return [best[key][1] for key in keys], notes
+    return [best[key] for key in keys], notes
+
+
+def _given(scan: Scan, path: Path) -> Given | DataError:
+    """The mask of an image on canonical axes, or what is wrong with either."""
+    try:
+        image, mask = read_grid(scan.paths[0]), read_mask(path)
+    except DataError as error:
+        return error
+    turned, grid = canonical(mask.array, mask.grid)
+    where = canonical_grid(image)
+    if turned.shape != where.shape or not same_place(grid, where):
+        return DataError(
+            f"{path}: is not on the grid of its image {scan.relative}; bring it there "
+            "(sct_register_multimodal -identity 1 -x nn), or draw it on the image itself"
+        )
+    return Given(str(path), scan.contrast, np.ascontiguousarray(turned, dtype=np.float32), where)
 
 
 def _another(left: Source, used: Source) -> str:
-    return f"{left.scan.relative}: of the same contrast as {used.scan.relative}, whose mask is longer"
-
-
-def _length_mm(source: Source) -> float:
-    try:
-        mask = read_mask(source.mask)
-    except DataError:
-        return np.inf  # told when it is read again to be averaged
-    turned, grid = canonical(mask.array, mask.grid)
-    return float(turned.any(axis=(0, 1)).sum() * grid.spacing_mm[2])
+    why = left.given if isinstance(left.given, DataError) else "that mask is longer"
+    return f"{left.scan.relative}: of the same contrast as {used.scan.relative}, which is used: {why}"
 
 
 def _averaged(sources: Sequence[Source], settings: Settings) -> list[tuple[Given, Truth]]:
     given = []
     for source in sources:
-        image, mask = read_grid(source.scan.paths[0]), read_mask(source.mask)
-        turned, grid = canonical(mask.array, mask.grid)
-        where = canonical_grid(image)
-        if turned.shape != where.shape or not same_place(grid, where):
-            raise DataError(
-                f"{source.mask}: is not on the grid of its image {source.scan.relative}; bring it there "
-                "(sct_register_multimodal -identity 1 -x nn), or draw it on the image itself"
-            )
-        array = np.ascontiguousarray(turned, dtype=np.float32)
-        given.append(Given(str(source.mask), source.scan.contrast, array, where))
+        if isinstance(source.given, DataError):
+            raise source.given
+        given.append(source.given)
     return list(zip(given, soft_truth(given, settings), strict=True))
 
 
