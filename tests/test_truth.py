@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from conftest import MakeDataset, centred_grid, cylinder, write_image
 
+from softseg_bids.bids import derivatives
 from softseg_bids.core.softtruth import agree, average, slice_centres, turns_deg, whole_slices
 from softseg_bids.image.grid import Grid
 from softseg_bids.image.sampling import mean_over_voxels, points_of, values_at
 from softseg_bids.image.volume import DataError
+from softseg_bids.pages.truth import TruthPage
+from softseg_bids.truth import records
 from softseg_bids.truth.cli import main
 from softseg_bids.truth.geometry import Given
 from softseg_bids.truth.session import Settings, soft_truth
@@ -299,6 +302,140 @@ def test_a_dataset_gets_its_truth_with_every_source_named_and_a_page(
     ):
         assert words in page
     assert 'src="http' not in page
+
+
+def truths(out: Path) -> set[str]:
+    """What of soft truth lies in OUT: its images, sidecars and figures."""
+    found = {path for pattern in ("*seg-softgt*", "*softgt_qc*.png") for path in out.rglob(pattern)}
+    return {path.relative_to(out).as_posix() for path in found}
+
+
+def of(stem: str, contrast: str) -> set[str]:
+    """What lies there of one image: folder/entities."""
+    folder, entities = stem.rsplit("/", 1)
+    figure = f"{folder.split('/')[0]}/figures/{entities}_desc-{contrast}softgt_qc"
+    image = f"{stem}_seg-softgt_label-SC_desc-{contrast}_probseg"
+    return {
+        f"{image}.nii.gz",
+        f"{image}.json",
+        *(f"{figure}{part}.png" for part in ("", "_contour", "_soft")),
+    }
+
+
+def test_no_truth_of_masks_that_are_gone_stays(
+    bids: MakeDataset, labelled: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A contrast's mask deleted, a longer run drawn, then a session that cannot be averaged any more."""
+    masks = {name: labelled(f"sub-01/anat/sub-01_{name}", 5.0) for name in ("T2w", "T1w", "T2starw")}
+    for name in ("T2w", "T1w"):
+        labelled(f"sub-01/ses-A/anat/sub-01_ses-A_{name}", 5.0)
+        labelled(f"sub-012/anat/sub-012_{name}", 5.0)
+    out = tmp_path / "softseg"
+    others = {
+        path
+        for stem in ("sub-01/ses-A/anat/sub-01_ses-A", "sub-012/anat/sub-012")
+        for name in ("T2w", "T1w")
+        for path in of(stem, name)
+    }
+    own = {name: of("sub-01/anat/sub-01", name) for name in masks}
+    call = [str(bids.root), str(out)]
+    assert main(call) == 0
+    assert truths(out) == others | own["T2w"] | own["T1w"] | own["T2starw"]
+    masks["T2starw"].unlink()
+    labelled("sub-01/anat/sub-01_run-2_T2w", 5.0, centred_grid((36, 36, 60)))
+    assert main(call) == 0
+    run_2 = of("sub-01/anat/sub-01_run-2", "T2w")
+    assert truths(out) == others | run_2 | own["T1w"]
+    assert main([*call, "--participant-label", "01", "--contrasts", "T1w"]) == 65
+    assert truths(out) == {path for path in others if path.startswith("sub-012")}
+    (tmp_path / "nothing").mkdir()
+    assert main([*call, "--masks", str(tmp_path / "nothing")]) == 66
+    assert truths(out)
+    assert main(call) == 0
+    assert truths(out) == others | run_2 | own["T1w"]
+    masks["T1w"].unlink()
+    assert main(call) == 1
+    assert truths(out) == others
+    for path in (bids.root / "derivatives").rglob("sub-01_*T2w*"):
+        path.unlink()
+    assert main([*call, "--participant-label", "01", "012"]) == 1
+    assert truths(out) == {path for path in others if path.startswith("sub-012")}
+    assert "no image of this session has a mask" in (out / "softgt.html").read_text()
+
+
+def told(out: Path) -> tuple[bytes, bytes]:
+    return (out / "group_softgt.tsv").read_bytes(), (out / "softgt.html").read_bytes()
+
+
+def test_table_and_page_are_of_all_sessions_whichever_run_made_them(
+    bids: MakeDataset, labelled: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for person in ("01", "02", "03"):
+        for number, contrast in enumerate(("T2w", "T1w")[: 1 if person == "03" else 2]):
+            labelled(f"sub-{person}/anat/sub-{person}_{contrast}", 5.0 - 0.3 * number)
+    at_once, apart = tmp_path / "at-once", tmp_path / "apart"
+    assert main([str(bids.root), str(at_once)]) == 1
+    for person, code in (("03", 65), ("02", 0), ("01", 0), ("02", 0)):
+        assert main([str(bids.root), str(apart), "--participant-label", person]) == code
+    assert [row["participant_id"] for row in table(apart)] == [
+        "sub-01",
+        "sub-01",
+        "sub-02",
+        "sub-02",
+        "sub-03",
+    ]
+    assert told(apart) == told(at_once)
+    page = told(apart)[1].decode()
+    assert page.count("data:image/png") == 4 * 3 and "only one contrast has a mask" in page
+    # Figures that somebody took away are not shown; a damaged record is told.
+    next(apart.rglob("sub-01_desc-T2wsoftgt_qc_soft.png")).unlink()
+    assert main([str(bids.root), str(apart), "--participant-label", "02"]) == 0
+    assert told(apart)[1].count(b"data:image/png") == 3 * 3
+    record = apart / "sub-01" / "figures" / "sub-01_desc-sessionsoftgt_qc.json"
+    record.write_text(record.read_text()[:100])
+    capsys.readouterr()
+    assert main([str(bids.root), str(apart), "--participant-label", "02"]) == 64
+    assert (
+        f"{record}: cannot be used" in (said := capsys.readouterr().err) and "run its session again" in said
+    )
+    assert main([str(bids.root), str(apart), "--participant-label", "01"]) == 0
+    assert told(apart) == told(at_once)
+
+
+def test_runs_at_once_leave_a_table_of_both(
+    bids: MakeDataset, labelled: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run begins and ends, or begins anew, while this one writes its page."""
+    for person in ("01", "02"):
+        for contrast in ("T2w", "T1w"):
+            labelled(f"sub-{person}/anat/sub-{person}_{contrast}", 5.0)
+    expected, out = tmp_path / "expected", tmp_path / "softseg"
+    assert main([str(bids.root), str(expected)]) == 0
+    own, turns = records.truth_page, []
+
+    def disturbed(page: TruthPage, path: Path) -> Path:
+        turns.append([part.label for part in page.sessions])
+        if len(turns) == 1:
+            assert main([str(bids.root), str(out), "--participant-label", "02"]) == 0
+        if len(turns) == 3:
+            derivatives.remove(records.place(out, "02", None))
+            for figure in (out / "sub-02" / "figures").glob("*T1w*"):
+                figure.unlink()
+        return own(page, path)
+
+    monkeypatch.setattr(records, "truth_page", disturbed)
+    assert main([str(bids.root), str(out), "--participant-label", "01"]) == 0
+    assert turns == [["sub-01"], ["sub-01", "sub-02"], ["sub-01", "sub-02"], ["sub-01"]]
+    assert {row["participant_id"] for row in table(out)} == {"sub-01"}
+    assert main([str(bids.root), str(out), "--participant-label", "02"]) == 0
+    assert told(out) == told(expected)
+
+    def broken(page: TruthPage, path: Path) -> Path:
+        raise FileNotFoundError(2, "no such template")
+
+    monkeypatch.setattr(records, "truth_page", broken)
+    with pytest.raises(FileNotFoundError, match="no such template"):
+        records.tell(out, "cylinders", "0")
 
 
 def test_of_repeats_the_longer_mask_is_used_and_the_reference_may_be_chosen(
