@@ -121,6 +121,15 @@ def test_file_names_are_those_written() -> None:
             assert f"*_{product.entities}T2w{product.variant}_{product.suffix}{product.extension}" in text
 
 
+def test_a_real_persons_slices_are_shown_with_their_source_and_licence() -> None:
+    text = text_of("soft-truth.md")
+    assert "sub-errsm30" in text and "sct_testing_data" in text
+    assert "(pictures/soft-truth-real.png)" in text and "(pictures/soft-truth-real.txt)" in text
+    assert (DOCS / "pictures" / "soft-truth-real.png").stat().st_size < 4e5
+    notice = " ".join((DOCS / "pictures" / "soft-truth-real.txt").read_text().split())
+    assert "Copyright (c) NeuroPoly Permission is hereby granted, free of charge" in notice
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built with every warning an error."""
