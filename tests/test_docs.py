@@ -136,6 +136,15 @@ def test_the_readme_judges_the_weights_as_the_benchmark_does() -> None:
     assert f"{astray} images have cord where none is" in readme
 
 
+def test_a_real_persons_slices_are_shown_with_their_source_and_licence() -> None:
+    text = text_of("soft-truth.md")
+    assert "sub-errsm30" in text and "sct_testing_data" in text
+    assert "(pictures/soft-truth-real.png)" in text and "(pictures/soft-truth-real.txt)" in text
+    assert (DOCS / "pictures" / "soft-truth-real.png").stat().st_size < 4e5
+    notice = " ".join((DOCS / "pictures" / "soft-truth-real.txt").read_text().split())
+    assert "Copyright (c) NeuroPoly Permission is hereby granted, free of charge" in notice
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built with every warning an error."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,6 @@ from softseg_bids.model.releases.nnunet import NnUNet
 from softseg_bids.model.releases.plainconv import PUBLISHED, PlainConvUNet
 from softseg_bids.model.weights import DEFAULT, digest
 from softseg_bids.training import fit as fitting
-from softseg_bids.training.augment import augmentation
 from softseg_bids.training.batches import Examples, batches
 from softseg_bids.training.cases import Case, case_of, cut_patch, normalised
 from softseg_bids.training.dataset import Pair
@@ -157,22 +157,19 @@ def test_labels_that_cannot_be_learnt_from_are_named() -> None:
         case_of("x", np.ones(grid.shape, np.float32), faint, grid, recipe)
 
 
-def test_the_augmentation_moves_image_label_and_view_together() -> None:
-    grid = torch.meshgrid(*[torch.arange(32.0) - 15.5] * 3, indexing="ij")
-    ball = (sum(axis**2 for axis in grid) < 100).float()
-    seen = torch.ones_like(ball)
-    sizes, agreements = [], []
-    for seed in range(12):
-        image, cord, view = augmentation((32, 32, 32), seed)(Pair(6 * ball - 1, ball, seen))
-        assert image.isfinite().all() and 0 <= cord.min() <= cord.max() <= 1
-        assert set(np.unique(view)) <= {0.0, 1.0}
-        sizes.append(float(cord.sum()))
-        chosen = view > 0
-        agreements.append(abs(float(np.corrcoef(image[chosen], cord[chosen])[0, 1])))
-    assert np.std(sizes) > 0.05 * np.mean(sizes)
-    assert np.median(agreements) > 0.8
-    again = [augmentation((32, 32, 32), 5)(Pair(ball, ball, seen)).image for _ in range(2)]
-    assert torch.equal(again[0], again[1])
+def test_patches_are_augmented_on_their_networks_own_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def noted(window: object, spacing_mm: object, seed: int) -> Callable[[Pair], Pair]:
+        asked.append((window, spacing_mm))
+        return lambda pair: pair
+
+    monkeypatch.setattr("softseg_bids.training.batches.augmentation", noted)
+    recipes = [recipe_of(name, PATCH[name]) for name in ("plainconvunet", "folded")]
+    for recipe in recipes:
+        Examples([labelled_case(recipe)], recipe, 1, 0.0, True, 0)[0]
+    assert asked == [(recipe.window, recipe.spacing_mm) for recipe in recipes]
+    assert [spacing_mm for _, spacing_mm in asked] == [(1.0, 1.0, 1.0), (0.75, 0.75, 1.5)]
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))

@@ -101,7 +101,7 @@ def test_raters_leave_slices_out_and_draw_the_last_ones_in_part() -> None:
     mask = raters.draw_mask(cylinder(5, 4), where, STRAIGHT, 0, np.random.default_rng(4), steady)
     there = np.flatnonzero(mask.any(axis=(0, 1)))
     assert len(there) < 30 and (np.diff(there) == 1).all()
-    whole = np.flatnonzero(whole_slices(mask))
+    whole = np.flatnonzero(whole_slices(mask, 1.0))
     assert whole[0] == there[0] + 1 and whole[-1] == there[-1] - 1, (
         "the last ones are partial, as truth.py sees"
     )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections import OrderedDict
+import sys
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import nibabel as nib
 import numpy as np
@@ -21,7 +26,7 @@ from softseg_bids.image.grid import Grid, canonical
 from softseg_bids.image.volume import DataError, Volume, read_volume
 from softseg_bids.model import predict
 from softseg_bids.model.checkpoint import load_level_network
-from softseg_bids.model.releases import contrast_agnostic, nnunet
+from softseg_bids.model.releases import contrast_agnostic, nnunet, reading
 from softseg_bids.model.releases.contrast_agnostic import ContrastAgnostic
 from softseg_bids.model.releases.nnunet import NnUNet
 from softseg_bids.model.releases.plainconv import PUBLISHED, PlainConvUNet, build, layout_of, own_names
@@ -51,15 +56,69 @@ def their_network(widths: tuple[int, ...], seed: int = 0) -> nn.Module:
 
 
 def lightning_file(path: Path, network: nn.Module, **beside: object) -> Path:
-    """A checkpoint with Lightning's keys, as the releases v2.x have them."""
-    state = OrderedDict((f"net.{name}", tensor) for name, tensor in network.state_dict().items())
+    """A checkpoint with all that Lightning 2.0.9 writes, as the releases v2.x have it.
+
+    Its keys and kinds are those of a file that `Trainer.save_checkpoint` wrote with Adam, a cosine, early
+    stopping and the best model kept, after two epochs.
+    """
+    progress = {
+        part: dict.fromkeys(("ready", "completed", "started", "processed"), 4)
+        for part in ("total", "current")
+    }
+    loop = {"state_dict": {}, "batch_progress": progress | {"is_last_batch": True}}
+    count = {"total": {"ready": 4, "completed": 4}, "current": {"ready": 2, "completed": 2}}
+    zeroed = {part: values | {"started": 4} for part, values in count.items()}
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=2)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # changes nothing but its own state
+    schedule.step()
+    best = {"monitor": "val_loss", "best_model_score": torch.tensor(0.25), "best_model_path": str(path),
+            "current_score": torch.tensor(0.25), "dirpath": str(path.parent), "kth_value": torch.tensor(0.25),
+            "best_k_models": {str(path): torch.tensor(0.25)}, "kth_best_model_path": str(path),
+            "last_model_path": ""}  # fmt: skip
+    stopping = {"wait_count": 0, "stopped_epoch": 0, "best_score": torch.tensor(0.25), "patience": 20}
     content = {
-        "epoch": 119,
-        "global_step": 4200,
-        "pytorch-lightning_version": "2.0.0",
-        "state_dict": state,
-        "callbacks": {"ModelCheckpoint{'monitor': 'val_loss'}": {"best_model_score": np.float64(0.25)}},
-        "lr_schedulers": [{"base_lrs": [np.float32(1e-3)], "last_epoch": np.int64(119)}],
+        "epoch": 2,
+        "global_step": 4,
+        "pytorch-lightning_version": "2.0.9",
+        "state_dict": OrderedDict((f"net.{name}", each) for name, each in network.state_dict().items()),
+        "loops": {
+            "fit_loop": {
+                "state_dict": {},
+                "epoch_loop.state_dict": {"_batches_that_stepped": 4},
+                "epoch_loop.batch_progress": progress | {"is_last_batch": True},
+                "epoch_loop.scheduler_progress": count,
+                "epoch_loop.automatic_optimization.state_dict": {},
+                "epoch_loop.automatic_optimization.optim_progress": {
+                    "optimizer": {"step": count, "zero_grad": zeroed}
+                },
+                "epoch_loop.manual_optimization.state_dict": {},
+                "epoch_loop.manual_optimization.optim_step_progress": count,
+                "epoch_loop.val_loop.state_dict": {},
+                "epoch_loop.val_loop.batch_progress": progress | {"is_last_batch": True},
+                "epoch_progress": progress,
+            },
+            "validate_loop": loop,
+            "test_loop": loop,
+            "predict_loop": {"state_dict": {}, "batch_progress": progress},
+        },
+        "callbacks": {
+            "EarlyStopping{'monitor': 'val_loss', 'mode': 'min'}": stopping,
+            "ModelCheckpoint{'monitor': 'val_loss', 'mode': 'min', 'every_n_train_steps': 0, "
+            "'every_n_epochs': 1, 'train_time_interval': None}": best,
+        },
+        "optimizer_states": [optimizer.state_dict()],
+        "lr_schedulers": [schedule.state_dict()],
+        "hparams_name": "kwargs",
+        # numpy's numbers, as configurations hold them.
+        "hyper_parameters": {
+            "lr": 1e-3,
+            "best": np.float64(0.25),
+            "epoch": np.int64(119),
+            "rate": np.float32(1e-3),
+        },
         **beside,
     }
     torch.save(content, path)
@@ -92,9 +151,9 @@ def test_the_network_gives_the_same_values_at_every_scale() -> None:
         torch.testing.assert_close(ours(image), ours.supervised(image)[0])
 
 
-def their_fraction(path: Path, network: nn.Module) -> np.ndarray:
-    """The published road up to the network's own grid, by MONAI; axes to the right, back and down."""
-    shown = transforms.Compose(
+def their_fraction(path: Path, network: nn.Module, native: bool = False) -> np.ndarray:
+    """The published road by MONAI, up to the network's grid (axes to the right, back and down) or back."""
+    road = transforms.Compose(
         [
             transforms.LoadImaged(keys=["image"], image_only=False),
             transforms.EnsureChannelFirstd(keys=["image"]),
@@ -104,13 +163,17 @@ def their_fraction(path: Path, network: nn.Module) -> np.ndarray:
             transforms.DivisiblePadd(keys=["image"], k=32, mode="edge"),
             transforms.NormalizeIntensityd(keys=["image"], nonzero=False, channel_wise=False),
         ]
-    )({"image": path})["image"]
+    )
+    shown = road({"image": path})["image"]
     with torch.no_grad():
         out = sliding_window_inference(
             shown[None], WINDOW, 4, lambda windows: network(windows)[0], overlap=0.5, mode="gaussian"
         )
     positive = torch.relu(out) / torch.relu(out).max()
-    return torch.where(positive < 0.1, 0, positive)[0, 0].numpy()
+    found = torch.where(positive < 0.1, 0, positive)[0]
+    if native:
+        found = road.inverse({"image": found})["image"]
+    return np.asarray(found[0])
 
 
 def random_image(
@@ -149,6 +212,22 @@ def test_a_release_v2_gives_what_its_authors_pipeline_gives(
     ours = contrast_agnostic.infer(model, shown.array)
     assert ours.shape == expected.shape
     assert 0.05 < float((expected > 0).mean()) < 1
+    np.testing.assert_allclose(ours, expected, atol=TOLERANCE)
+
+
+def test_on_voxels_of_one_millimetre_every_voxel_is_what_its_authors_pipeline_gives(tmp_path: Path) -> None:
+    """There and back again: nothing is interpolated on the way, only turned, cut, padded and put back."""
+    theirs = their_network((4, 6, 8, 8, 8, 8))
+    volume = random_image(tmp_path / "image.nii.gz", (75, 41, 50), (1.0, 1.0, 1.0), 0.17)
+    model = load_release(
+        lightning_file(tmp_path / "best_model_loss.ckpt", theirs, softseg={"window": WINDOW}), CPU
+    )
+    assert isinstance(model, ContrastAgnostic)
+    ours = contrast_agnostic.segment_as_published(model, volume)
+    expected = their_fraction(tmp_path / "image.nii.gz", theirs, native=True)
+    assert ours.shape == expected.shape == volume.array.shape
+    # The image is wider (41 voxels to the left), less deep (50 to the back) and longer than the window.
+    assert 0.05 < (expected > 0).mean() < 32 / 41
     np.testing.assert_allclose(ours, expected, atol=TOLERANCE)
 
 
@@ -316,22 +395,106 @@ def test_a_checkpoint_with_a_program_in_it_is_refused_by_its_name(tmp_path: Path
         predict.load_model(folder, "cpu")
 
 
-def test_what_the_published_files_keep_beside_their_weights_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
-    from types import ModuleType
+@contextmanager
+def in_library(module: str, *kinds: type) -> Iterator[None]:
+    """While it lasts, classes of this file are another library's, which is not there afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        parts = module.split(".")
+        for number in range(1, len(parts) + 1):
+            patch.setitem(sys.modules, ".".join(parts[:number]), ModuleType(parts[number - 1]))
+        for kind in kinds:
+            setattr(sys.modules[module], kind.__name__, kind)
+            patch.setattr(kind, "__module__", module)
+        yield
+    assert module not in sys.modules
 
-    module = ModuleType("losses")
-    module.AdapWingLoss = AdapWingLoss  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "losses", module)
+
+def test_what_the_published_files_keep_beside_their_weights_is_passed_over(tmp_path: Path) -> None:
     theirs = their_network((2, 2, 2, 2, 2, 2))
-    beside = {"loss_function": AdapWingLoss(), "optimizer_class": torch.optim.Adam, "root": Path("/data")}
-    path = lightning_file(tmp_path / "renamed.bin", theirs, hyper_parameters=beside)
-    monkeypatch.delitem(sys.modules, "losses")
+    with in_library("losses", AdapWingLoss):
+        beside = {"loss_function": AdapWingLoss(), "optimizer_class": torch.optim.Adam, "root": Path("/data")}
+        path = lightning_file(tmp_path / "renamed.bin", theirs, hyper_parameters=beside)
     assert is_release(path)
     assert isinstance(predict.load_model(path, "cpu"), ContrastAgnostic)
     assert "losses" not in sys.modules
+
+
+class EasyDict(dict[str, object]):
+    """Keeps its items as attributes, too, as the class of this name does."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        super().__setitem__(name, value)
+
+
+class AttributeDict(dict[str, object]):
+    """Stands for Lightning's class of this name, which has no attributes of its own."""
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        ("easydict", EasyDict),
+        ("pytorch_lightning.utilities.parsing", AttributeDict),
+        ("lightning.fabric.utilities.data", AttributeDict),
+    ],
+)
+def test_settings_in_dictionaries_of_any_kind_are_passed_over(
+    tmp_path: Path, module: str, kind: type[dict[str, object]]
+) -> None:
+    config, inner = kind(), kind()
+    inner |= {"sigma": np.float32(2), "names": ["T1w", "T2w"], "root": Path("/data")}
+    config["inner"] = inner
+    if kind is EasyDict:
+        config.rate = 1e-3  # type: ignore[attr-defined]
+    counts = defaultdict(list, {"T2w": [1, 2], "T1w": defaultdict(int, {"a": 1}), "DWI": defaultdict(dict)})
+    beside = {"config": config, "counts": counts, "kind": kind}
+    path = tmp_path / "renamed.bin"
+    with in_library(module, kind):
+        lightning_file(path, their_network((2, 2, 2, 2, 2, 2)), hyper_parameters=beside)
+    assert is_release(path)
+    assert isinstance(load_release(path, CPU), ContrastAgnostic)
+    assert module not in sys.modules
+
+
+class Losses(list[object]):
+    """A kind of list that is not known."""
+
+
+class Known(list[object]):
+    """A kind of list that takes the name of something known."""
+
+
+Known.__name__ = Known.__qualname__ = "AdapWingLoss"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (Losses([1, 2]), r"it names losses\.Losses, which would have to be executed"),
+        (Known([1, 2]), r"it fills a losses\.AdapWingLoss, which would have to be executed"),
+        (Known([1]), r"it fills a losses\.AdapWingLoss, which would have to be executed"),
+        (EasyDict(a={"b": Evil()}), "it names (builtins.)?exec, which would have to be executed"),
+        (defaultdict(os.getcwd, a=1), r"it names \w+\.getcwd, which would have to be executed"),
+    ],
+)
+def test_what_is_refused_is_named(tmp_path: Path, value: object, words: str) -> None:
+    path = tmp_path / "c.ckpt"
+    with in_library("losses", Losses, Known), in_library("easydict", EasyDict):
+        lightning_file(path, nn.Conv3d(1, 1, 1), hyper_parameters={"x": value})
+    with pytest.raises(DataError, match=words) as told:
+        load_release(path, CPU)
+    assert str(path) in str(told.value)
+
+
+@pytest.mark.parametrize("name", [*reading._NUMBERS, *reading._BESIDE, *reading._MAPPINGS])
+def test_every_known_name_stands_for_something_of_ours(name: str) -> None:
+    """Whatever is done with it on reading, it neither is nor makes a thing of that name."""
+    (stand_in,) = (each for each, known in reading._KNOWN if known == name)
+    assert issubclass(stand_in, reading.Ignored | reading.IgnoredMapping)
+    made = stand_in("exec", {"a": 1})
+    assert type(made) in (stand_in, OrderedDict)
+    assert not getattr(made, "__dict__", {}) and (not isinstance(made, OrderedDict) or not made)
 
 
 def changed(folder: Path, name: str, **entries: object) -> None:

@@ -6,6 +6,7 @@ key, because the raw suffix may not stand in a derivative's name and T1w and T2w
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +96,23 @@ def session_figure(
     """A figure of a whole session."""
     stem = session_stem(participant, session)
     return out / f"sub-{participant}" / "figures" / f"{stem}_desc-session{what}_qc{extension}"
+
+
+def session_outputs(out: Path, participant: str, session: str | None, product: str) -> list[Path]:
+    """What lies in OUT of one product of a session, whatever images it was made of."""
+    made, stem = PRODUCTS[product], session_stem(participant, session)
+    folder = out.joinpath(*stem.split("_"))
+    return sorted(
+        folder.glob(f"*/{escape(stem)}_*{made.entities}*{made.variant}_{made.suffix}{made.extension}")
+    )
+
+
+def session_figures(out: Path, participant: str, session: str | None, what: str) -> list[Path]:
+    """The figures of this kind that lie in OUT of a session's scans, with their overlays."""
+    stem = session_stem(participant, session)
+    found = (out / f"sub-{participant}" / "figures").glob(f"{escape(stem)}_*desc-*{what}_qc*.png")
+    # Sessions of one participant share the folder.
+    return sorted(path for path in found if session or not path.name.startswith(f"{stem}_ses-"))
 
 
 def session_stem(participant: str, session: str | None) -> str:

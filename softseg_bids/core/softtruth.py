@@ -9,7 +9,6 @@ on its last axis.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +23,12 @@ Mask = NDArray[np.bool_]
 TOLERANCE_MM = 2.0
 # Centres of slices are noisy by a fraction of a pixel; a line of their medians over this length is not.
 SMOOTHING_MM = 10.0
-# An end slice smaller than this share of its neighbour is cut by the end of the mask.
+# An end slice smaller than this share of the cord further in is cut by the end of the mask.
 WHOLE_SHARE = 0.8
-MOST_PARTIAL = 3
+# As much as the published pipeline drops at each end (ten slices of 0.8 mm).
+END_MM = 8.0
+# The cord further in: enough for a median, and near enough for a cord that tapers.
+INTERIOR_MM = 16.0
 # Beyond this the axes of two sections do not belong to each other: a round cord has none.
 MOST_TURN_DEG = 20.0
 
@@ -60,23 +62,33 @@ def slice_centres(mask: Array, spacing_mm: Floats) -> Floats:
     return np.stack([x, y], axis=1) * np.asarray(spacing_mm)[:2]
 
 
-def whole_slices(mask: Array) -> Mask:
+def whole_slices(mask: Array, step_mm: float) -> Mask:
     """Slices of a mask that may stand for the cord, shape (z,).
 
-    Left out are, at either end, up to three that are more than 20 % smaller than their neighbour, and
-    those that touch the border of the image: there the cord is cut.
+    Left out are those that touch the border of the image, where the cord is cut, and partial ones at
+    either end: within 8 mm of it (one slice if slices are thicker, a third of a short mask at most), all
+    up to the innermost one that is more than 20 % smaller than the median of the 16 mm further in.
     """
     area = mask.sum(axis=(0, 1), dtype=float)
-    kept = area > 0
-    for towards in (1, -1):
-        indices = np.flatnonzero(kept)[::towards]
-        for index, following in pairwise(indices[: MOST_PARTIAL + 1]):
-            if area[index] >= WHOLE_SHARE * area[following]:
-                break
-            kept[index] = False
+    partial = _partial_end(area, step_mm) | _partial_end(area[::-1], step_mm)[::-1]
     edge = np.ones(mask.shape[:2], dtype=bool)
     edge[1:-1, 1:-1] = False
-    return np.asarray(kept & ~(mask[edge] >= 0.5).any(axis=0))
+    return np.asarray((area > 0) & ~partial & ~(mask[edge] >= 0.5).any(axis=0))
+
+
+def _partial_end(area: Floats, step_mm: float) -> Mask:
+    """Slices at the beginning of a mask that its end cuts, shape (z,)."""
+    partial = np.zeros(len(area), dtype=bool)
+    known = np.flatnonzero(area > 0)
+    if known.size < 2:
+        return partial
+    inner_face_mm = (known - known[0] + 1) * step_mm
+    count = min(max(int((inner_face_mm < END_MM + 1e-3).sum()), 1), max(known.size // 3, 1))
+    interior = known[count : count + max(round(INTERIOR_MM / step_mm), 3)]
+    small = np.flatnonzero(area[known[:count]] < WHOLE_SHARE * np.median(area[interior]))
+    if small.size:
+        partial[known[: small[-1] + 1]] = True
+    return partial
 
 
 def agree(centres_mm: Floats, covered: Mask, step_mm: float, tolerance_mm: float = TOLERANCE_MM) -> Agreement:

@@ -55,13 +55,15 @@ class ContrastBlock:
 
 @dataclass(frozen=True)
 class SessionPart:
-    """One session: why it has no truth (or empty), its contrasts, the curves, and images left out."""
+    """One session: why it has no truth (or empty), its contrasts, the curves, images left out, and how."""
 
     label: str
     error: str
     blocks: Sequence[ContrastBlock]
     offsets: Sequence[Offsets] | None
     notes: Sequence[str]
+    tolerance_mm: float
+    in_plane: str
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,6 @@ class TruthPage:
 
     dataset: str
     version: str
-    tolerance_mm: float
-    in_plane: str
     sessions: Sequence[SessionPart]
 
 
@@ -85,7 +85,7 @@ def truth_page(page: TruthPage, path: Path) -> Path:
     """
     environment = pages_environment()
     environment.filters["data_uri"] = data_uri
-    plots = [_plot(part.offsets, page.tolerance_mm) if part.offsets else "" for part in page.sessions]
+    plots = [_plot(part.offsets, part.tolerance_mm) if part.offsets else "" for part in page.sessions]
     html = environment.get_template("truth.html").render(page=page, plots=plots)
     with written_aside(path) as aside:
         aside.write_text(html, encoding="utf-8", errors="backslashreplace")

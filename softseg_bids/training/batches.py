@@ -54,7 +54,8 @@ class Examples(Dataset[Batch]):
 
     def _drawn(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
-        change = augmentation(self.recipe.window, int(rng.integers(2**31))) if self.augment else None
+        window, spacing_mm = self.recipe.window, self.recipe.spacing_mm
+        change = augmentation(window, spacing_mm, int(rng.integers(2**31))) if self.augment else None
         pairs = []
         for _ in range(self.batch):
             if rng.random() < self.synthetic:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,50 +17,35 @@ from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.session_steps import canonical_grid
 from softseg_bids.app.steps import same_place
 from softseg_bids.bids import derivatives
-from softseg_bids.bids.dataset import Scan, Selection
+from softseg_bids.bids.dataset import Dataset, Scan, Selection
 from softseg_bids.bids.discover import discover
 from softseg_bids.image.grid import canonical, like_stored, stored_slices
 from softseg_bids.image.volume import DataError, read_grid, read_mask
-from softseg_bids.pages.truth import ContrastBlock, SessionPart, TruthPage, truth_page
+from softseg_bids.pages.layers import layers_at
+from softseg_bids.pages.truth import ContrastBlock, SessionPart
+from softseg_bids.truth import records
 from softseg_bids.truth.cli import PROGRAM, TRUST
 from softseg_bids.truth.figures import draw, offsets
 from softseg_bids.truth.geometry import Given
+from softseg_bids.truth.records import FIGURE, Record
 from softseg_bids.truth.session import Settings, Truth, soft_truth
 
 LABELS = "labels"
-TABLE = "group_softgt.tsv"
-DICTIONARY: dict[str, dict[str, Any]] = {
-    "mask": {"Description": "The mask that was used"},
-    "status": {
-        "Description": "What became of it",
-        "Levels": {
-            "written": "a soft truth was written",
-            "outlying": "lies elsewhere than the session's centreline: neither averaged nor written",
-            "no_overlap": "shares no slice with another contrast: neither averaged nor written",
-            "none": "no slice was left",
-            "failed": "the session could not be averaged",
-        },
-    },
-    "n_labelled": {"Description": "Slices with a soft truth"},
-    "n_dropped": {"Description": "Slices of the mask left out: partial at an end, or cut by the border"},
-    "n_rejected": {"Description": "Slices of the mask too far from the session's centreline"},
-    "largest_distance_mm": {
-        "Description": "Largest distance of a used slice's centre from it",
-        "Units": "mm",
-    },
-    "fewest_contrasts": {"Description": "Smallest number of contrasts averaged in a labelled slice"},
-    "most_contrasts": {"Description": "Largest number of contrasts averaged in a labelled slice"},
-    "area_mask_mm2": {"Description": "Mean in-plane area of the mask in labelled slices", "Units": "mm^2"},
-    "area_soft_mm2": {"Description": "Mean in-plane area of the soft truth there", "Units": "mm^2"},
-    "reason": {"Description": "Why there is no truth, or what to look at"},
-}
 
 
 class Source(NamedTuple):
-    """An image with the mask that was found for it."""
+    """An image with the mask that was found for it, and what that holds or why it cannot be used."""
 
     scan: Scan
     mask: Path
+    given: Given | DataError
+
+    @property
+    def length_mm(self) -> float:
+        """Of the cord in the mask; less than nothing if it cannot be used."""
+        if isinstance(self.given, DataError):
+            return -1.0
+        return float(self.given.mask.any(axis=(0, 1)).sum() * self.given.grid.spacing_mm[2])
 
 
 def run(chosen: Namespace) -> Exit:
@@ -71,47 +57,74 @@ def run(chosen: Namespace) -> Exit:
         derivatives={"corrected": chosen.masks},
     )
     dataset = discover(chosen.bids, selection)
-    links = {LABELS: chosen.masks}
-    derivatives.write_description(chosen.out, dataset.root, dataset.name, version(), links)
-    settings = Settings(chosen.tolerance, chosen.at_least, chosen.in_plane == "rigid")
-    rows: list[dict[str, Any]] = []
-    parts: list[SessionPart] = []
-    for participant, session in dataset.sessions:
-        sources, more = _sources(dataset.scans_of(participant, session), chosen.reference)
-        label = derivatives.session_stem(participant, session)
-        if not sources:
-            parts.append(SessionPart(label, "no image of this session has a mask", [], None, more))
-            continue
-        try:
-            found = _averaged(sources, settings)
-        except DataError as error:
-            sys.stderr.write(f"{PROGRAM}: {label}: {error}\n")
-            rows += [_row(source.scan, source.mask, chosen, None, str(error)) for source in sources]
-            parts.append(SessionPart(label, str(error), [], None, more))
-            continue
-        averaged = [s.mask for s, (_, t) in zip(sources, found, strict=True) if t.overlaps and not t.outlying]
-        blocks = []
-        for source, (given, truth) in zip(sources, found, strict=True):
-            rows.append(_row(source.scan, source.mask, chosen, (given, truth), ""))
-            blocks.append(_written(source, given, truth, averaged, chosen, settings))
-        curve = offsets([(given.contrast, truth) for given, truth in found], [g.grid for g, _ in found])
-        parts.append(SessionPart(label, "", blocks, curve, more))
-    if not rows:
+    # Before anything in OUT is touched: where there is no mask, --masks is likely to be wrong.
+    if not any(scan.corrected for scan in dataset.scans):
         raise Stop(
             Exit.NO_INPUT,
             f"{chosen.masks}: holds no mask of any image of {dataset.root}; name the folder by --masks, and "
-            "each mask after its image (sub-01_T2w_label-SC_seg.nii.gz)",
+            "each mask after its image (sub-01_T2w_label-SC_seg.nii.gz); nothing was written or removed",
         )
-    columns = ["participant_id", "session_id", "contrast", "source_image", *DICTIONARY]
-    derivatives.write_table(chosen.out / TABLE, rows, DICTIONARY, columns=columns)
-    page = TruthPage(dataset.name, version(), chosen.tolerance, chosen.in_plane, parts)
-    truth_page(page, chosen.out / "softgt.html")
+    links = {LABELS: chosen.masks}
+    derivatives.write_description(chosen.out, dataset.root, dataset.name, version(), links)
+    rows: list[dict[str, Any]] = []
+    for participant, session in dataset.sessions:
+        path = records.place(chosen.out, participant, session)
+        # It vouches for what lies in OUT of this session, which changes now.
+        derivatives.remove(path)
+        record = _session(dataset, participant, session, chosen)
+        records.write(path, record)
+        rows += record.rows
+    page = records.tell(chosen.out, dataset.name, version())
     tried = {(row["participant_id"], row["session_id"]) for row in rows}
     made = {(row["participant_id"], row["session_id"]) for row in rows if row["status"] == "written"}
-    sys.stderr.write(
-        f"{PROGRAM}: {len(made)} of {len(tried)} sessions; look at {chosen.out / 'softgt.html'}\n"
-    )
+    sys.stderr.write(f"{PROGRAM}: {len(made)} of {len(tried)} sessions; look at {page}\n")
     return Exit.DONE if made == tried else Exit.SOME_FAILED if made else Exit.ALL_UNREADABLE
+
+
+def _session(dataset: Dataset, participant: str, session: str | None, chosen: Namespace) -> Record:
+    """Write the truth of one session, and remove what an earlier run wrote and this one does not."""
+    settings = Settings(chosen.tolerance, chosen.at_least, chosen.in_plane == "rigid")
+    sources, notes = _sources(dataset.scans_of(participant, session), chosen.reference)
+    label = derivatives.session_stem(participant, session)
+    part = SessionPart(label, "", [], None, notes, chosen.tolerance, chosen.in_plane)
+    # Of these alone it may be written anew: no other may stay, whatever happens to this run.
+    _keep(chosen.out, participant, session, [source.scan for source in sources])
+    if not sources:
+        return Record([], replace(part, error="no image of this session has a mask"))
+    try:
+        found = _averaged(sources, settings)
+    except DataError as error:
+        sys.stderr.write(f"{PROGRAM}: {label}: {error}\n")
+        _keep(chosen.out, participant, session, [])
+        rows = [_row(source.scan, source.mask, chosen, None, str(error)) for source in sources]
+        return Record(rows, replace(part, error=str(error)))
+    pairs = list(zip(sources, found, strict=True))
+    for _, (_, truth) in pairs:
+        if truth.problem:
+            sys.stderr.write(f"{PROGRAM}: {label}: {truth.problem}\n")
+    made = [source.scan for source, (_, truth) in pairs if verdict(truth, chosen.tolerance)[0] == "written"]
+    _keep(chosen.out, participant, session, made)
+    averaged = [source.mask for source, (_, truth) in pairs if truth.overlaps and not truth.outlying]
+    rows = [_row(source.scan, source.mask, chosen, pair, "") for source, pair in pairs]
+    blocks = [_written(source, *pair, averaged, chosen, settings) for source, pair in pairs]
+    curves = offsets([(given.contrast, truth) for given, truth in found], [given.grid for given, _ in found])
+    return Record(rows, replace(part, blocks=blocks, offsets=curves))
+
+
+def _keep(out: Path, participant: str, session: str | None, scans: Sequence[Scan]) -> None:
+    """Remove a session's soft truth, with its figures, but for that of some scans.
+
+    Nothing tells a truth of masks that are gone from one of today's: it would be trained on.
+    """
+    kept = {derivatives.output(out, scan, "truth") for scan in scans}
+    for scan in scans:
+        kept |= set(layers_at(derivatives.figure(out, scan, FIGURE)))
+    for path in (
+        *derivatives.session_outputs(out, participant, session, "truth"),
+        *derivatives.session_figures(out, participant, session, FIGURE),
+    ):
+        if path not in kept:
+            derivatives.remove(path)
 
 
 def _sources(scans: Sequence[Scan], reference: str | None) -> tuple[list[Source], list[str]]:
@@ -120,50 +133,48 @@ def _sources(scans: Sequence[Scan], reference: str | None) -> tuple[list[Source]
     Of several images of one contrast with a mask the one whose mask covers most of the cord is used.
     """
     order = [reference, *TRUST] if reference else list(TRUST)
-    best: dict[str, tuple[float, Source]] = {}
+    found: dict[str, list[Source]] = {}
     notes = []
     for scan in scans:
         if scan.corrected is None:
             notes.append(f"{scan.relative}: no mask was found for it")
-            continue
-        source = Source(scan, scan.corrected)
-        length = _length_mm(source)
-        if scan.contrast not in best or length > best[scan.contrast][0]:
-            if scan.contrast in best:
-                notes.append(_another(best[scan.contrast][1], source))
-            best[scan.contrast] = length, source
         else:
-            notes.append(_another(source, best[scan.contrast][1]))
+            source = Source(scan, scan.corrected, _given(scan, scan.corrected))
+            found.setdefault(scan.contrast, []).append(source)
+    best = {key: max(sources, key=lambda source: source.length_mm) for key, sources in found.items()}
+    for key, sources in found.items():
+        notes += [_another(source, best[key]) for source in sources if source is not best[key]]
     keys = sorted(best, key=lambda key: (order.index(key) if key in order else len(order), key))
-    return [best[key][1] for key in keys], notes
+    return [best[key] for key in keys], notes
+
+
+def _given(scan: Scan, path: Path) -> Given | DataError:
+    """The mask of an image on canonical axes, or what is wrong with either."""
+    try:
+        image, mask = read_grid(scan.paths[0]), read_mask(path)
+    except DataError as error:
+        return error
+    turned, grid = canonical(mask.array, mask.grid)
+    where = canonical_grid(image)
+    if turned.shape != where.shape or not same_place(grid, where):
+        return DataError(
+            f"{path}: is not on the grid of its image {scan.relative}; bring it there "
+            "(sct_register_multimodal -identity 1 -x nn), or draw it on the image itself"
+        )
+    return Given(str(path), scan.contrast, np.ascontiguousarray(turned, dtype=np.float32), where)
 
 
 def _another(left: Source, used: Source) -> str:
-    return f"{left.scan.relative}: of the same contrast as {used.scan.relative}, whose mask is longer"
-
-
-def _length_mm(source: Source) -> float:
-    try:
-        mask = read_mask(source.mask)
-    except DataError:
-        return np.inf  # told when it is read again to be averaged
-    turned, grid = canonical(mask.array, mask.grid)
-    return float(turned.any(axis=(0, 1)).sum() * grid.spacing_mm[2])
+    why = left.given if isinstance(left.given, DataError) else "that mask is longer"
+    return f"{left.scan.relative}: of the same contrast as {used.scan.relative}, which is used: {why}"
 
 
 def _averaged(sources: Sequence[Source], settings: Settings) -> list[tuple[Given, Truth]]:
     given = []
     for source in sources:
-        image, mask = read_grid(source.scan.paths[0]), read_mask(source.mask)
-        turned, grid = canonical(mask.array, mask.grid)
-        where = canonical_grid(image)
-        if turned.shape != where.shape or not same_place(grid, where):
-            raise DataError(
-                f"{source.mask}: is not on the grid of its image {source.scan.relative}; bring it there "
-                "(sct_register_multimodal -identity 1 -x nn), or draw it on the image itself"
-            )
-        array = np.ascontiguousarray(turned, dtype=np.float32)
-        given.append(Given(str(source.mask), source.scan.contrast, array, where))
+        if isinstance(source.given, DataError):
+            raise source.given
+        given.append(source.given)
     return list(zip(given, soft_truth(given, settings), strict=True))
 
 
@@ -203,6 +214,8 @@ def _row(
 
 def verdict(truth: Truth, tolerance_mm: float) -> tuple[str, str]:
     """What became of a contrast, and why (empty if nothing is to be said)."""
+    if truth.problem:
+        return "none", truth.problem
     if not truth.overlaps:
         return "no_overlap", "shares no slice with another contrast"
     if truth.outlying:
@@ -230,7 +243,6 @@ def _written(
     path = derivatives.output(chosen.out, scan, "truth")
     status, reason = verdict(truth, chosen.tolerance)
     if status != "written":
-        derivatives.remove(path)
         return ContrastBlock(scan.contrast, scan.relative, status, reason, facts={}, figure=None, labelled=0)
     where = np.sort(stored_slices(np.flatnonzero(truth.labelled), stored))
     facts = {
@@ -256,7 +268,7 @@ def _written(
         "area of the mask": f"{row['area_mask_mm2']:.1f} mm²",
         "area of the truth": f"{row['area_soft_mm2']:.1f} mm²",
     }
-    picture = draw(derivatives.figure(chosen.out, scan, "softgt"), scan, given, truth)
+    picture = draw(derivatives.figure(chosen.out, scan, FIGURE), scan, given, truth)
     return ContrastBlock(
         scan.contrast, scan.relative, status, reason, shown, picture, labelled=int(truth.labelled.sum())
     )

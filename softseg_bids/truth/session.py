@@ -72,6 +72,8 @@ class Truth(NamedTuple):
         Whether it shares slices with another contrast; whether it lies elsewhere as a whole.
     contrasts : tuple of int
         Smallest and largest number of contrasts averaged in its labelled slices; (0, 0) without any.
+    problem : str
+        Why nothing of its mask can be used; empty if some can.
     """
 
     soft: Array
@@ -83,6 +85,7 @@ class Truth(NamedTuple):
     overlaps: bool
     outlying: bool
     contrasts: tuple[int, int]
+    problem: str = ""
 
 
 def soft_truth(given: Sequence[Given], settings: Settings | None = None) -> list[Truth]:
@@ -97,19 +100,26 @@ def soft_truth(given: Sequence[Given], settings: Settings | None = None) -> list
     Returns
     -------
     list of Truth
-        In the order of ``given``.
+        In the order of ``given``. A contrast whose mask cannot be used is left out, with its ``problem``.
 
     Raises
     ------
     DataError
-        If there is one contrast only, a mask is empty or cut by the border of its image throughout, or
-        the contrasts do not overlap.
+        If fewer than two contrasts have a mask that can be used (that is not empty, reaches 0.5, and is
+        not cut by the border of its image throughout), or the contrasts do not overlap.
     """
     settings = settings or Settings()
-    if len(given) < 2:
-        names = ", ".join(one.name for one in given) or "none"
-        raise DataError(f"only one contrast has a mask ({names}); a soft truth is the average of two or more")
-    whole = [_whole(one) for one in given]
+    checked = [_whole(one) for one in given]
+    usable = [one for one, (_, problem) in zip(given, checked, strict=True) if not problem]
+    _require_two(given, usable, [problem for _, problem in checked if problem])
+    made = iter(_averaged(usable, [kept for kept, problem in checked if not problem], settings))
+    return [
+        _unusable(one, problem) if problem else next(made)
+        for one, (_, problem) in zip(given, checked, strict=True)
+    ]
+
+
+def _averaged(given: Sequence[Given], whole: Sequence[Mask], settings: Settings) -> list[Truth]:
     work = working_grid(given, whole)
     step = float(work.spacing_mm[2])
     points = points_of(work)
@@ -137,15 +147,52 @@ def soft_truth(given: Sequence[Given], settings: Settings | None = None) -> list
     ]
 
 
-def _whole(one: Given) -> Mask:
+def _whole(one: Given) -> tuple[Mask, str]:
+    """The slices of a mask that may stand for the cord; and why it cannot be used, or nothing."""
+    kept = whole_slices(one.mask, float(one.grid.spacing_mm[2]))
     if not one.mask.any():
-        raise DataError(f"{one.name}: the mask is empty; draw the cord in it, or remove it")
-    kept = whole_slices(one.mask)
-    if not kept.any():
-        raise DataError(
-            f"{one.name}: the mask touches the border of the field of view in every slice: the cord is cut"
+        problem = f"{one.name}: the mask is empty; draw the cord in it, or remove it"
+    elif not kept.any():
+        problem = (
+            f"{one.name}: the mask touches the border of the field of view in every slice: the cord is cut; "
+            "remove it"
         )
-    return kept
+    elif not ((one.mask >= 0.5) & kept).any():
+        problem = (
+            f"{one.name}: no voxel reaches 0.5 where the cord is whole; draw the cord in it, or remove it"
+        )
+    else:
+        problem = ""
+    return kept, problem
+
+
+def _require_two(given: Sequence[Given], usable: Sequence[Given], problems: Sequence[str]) -> None:
+    if len(usable) >= 2:
+        return
+    names = ", ".join(one.name for one in usable) or "none"
+    left = (
+        f"{len(usable)} of {len(given)} contrasts can be used" if problems else "only one contrast has a mask"
+    )
+    told = "; ".join([*problems, f"{left} ({names})"])
+    raise DataError(f"{told}; a soft truth is the average of two or more")
+
+
+def _unusable(one: Given, problem: str) -> Truth:
+    """No truth for a contrast whose mask cannot be used."""
+    count = one.mask.shape[2]
+    none = np.zeros(count, dtype=bool)
+    return Truth(
+        soft=np.zeros(one.mask.shape, dtype=np.float32),
+        labelled=none,
+        dropped=np.asarray(one.mask.any(axis=(0, 1))),
+        rejected=none,
+        distance_mm=np.full(count, np.nan),
+        shift_mm=np.zeros((count, 2)),
+        overlaps=False,
+        outlying=False,
+        contrasts=(0, 0),
+        problem=problem,
+    )
 
 
 def _alone(covered: Mask) -> Mask:
