@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softseg_bids.app.finding import Decision, decide, look, main_source
+from softseg_bids.app.given import LabelFile, disputes, shared_labels, told
 from softseg_bids.app.landmarks import (
     APART_FLAGGED_MM,
     SHORT_SLAB_MM,
@@ -19,9 +20,7 @@ from softseg_bids.app.landmarks import (
     Track,
     axis_of,
     disc_points,
-    mean_points,
     place,
-    shared_discs,
     straight_tangent,
     usable_discs,
 )
@@ -43,10 +42,11 @@ class Traced(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Disc labels, and the grid of the image they were placed on."""
+    """Disc labels, and grid and key of the image they were placed on."""
 
     discs: Volume
     grid: Grid
+    image: str = "an image without a cord"
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,14 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
     for key, image in images.items():
         given[key], problems[key] = usable_discs(points[key], image.stored, own_axes[key])
     sharing = [key for key in images if placements[key].shares]
-    files = [(points[key], given[key]) for key in sharing]
+    files = [LabelFile(key, given[key], points[key]) for key in sharing]
     for other in others:
         found_there = disc_points(other.discs)
-        files.append((found_there, usable_discs(found_there, other.grid, axis)[0]))
-    pooled = shared_discs([positions for _, positions in files if positions])
-    tips = mean_points([{value: at[value] for value in positions} for at, positions in files])
+        usable = usable_discs(found_there, other.grid, axis)[0]
+        files.append(LabelFile(other.image, usable, found_there))
+    disputed = disputes(files)
+    pooled = shared_labels(files, disputed)
+    in_dispute = {image for dispute in disputed for image in (dispute.one, dispute.other)}
     seen = look(axis, [images[key].sight for key in sharing])
     alignments = {}
     for key, image in images.items():
@@ -133,9 +135,10 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
         found = seen if shares else look(own_axes[key], [image.sight])
         at = own_axes[key].positions(tracks[key].points_mm)[0]
         extent = float(at.min()), float(at.max())
-        decision = decide(given[key], pooled if shares else {}, found, image.sight, extent)
-        taken = [v for v, place in decision.positions_mm.items() if shares and place == pooled.get(v)]
-        tip_points = {value: tips[value] for value in taken}
+        serves = pooled.positions_mm if shares and key not in in_dispute else {}
+        against = told(disputed, key) if shares else []
+        decision = decide(given[key], serves, found, image.sight, extent, against)
+        tip_points = {v: pooled.points_mm[v] for v in serves if v in decision.positions_mm}
         tip_points |= {value: points[key][value] for value in given[key]}
         is_unusable = bool(problems[key]) and not given[key]
         own = _Own(image, tracks[key], placements[key], own_axes[key], problems[key], is_unusable)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from softseg_bids.app.given import said
 from softseg_bids.app.landmarks import Axis, disc_name
 from softseg_bids.app.sights import Sight
 from softseg_bids.core.evidence import pool
-from softseg_bids.core.joining import Contradiction, added, contradictions
+from softseg_bids.core.joining import added, contradictions
 from softseg_bids.core.labelling import Found, label_axis, sure
 
 DISAGREE, UNSURE = "levels_disagree", "levels_unsure"
@@ -64,35 +65,33 @@ def decide(
     found: Mapping[int, Found],
     sight: Sight | None,
     extent_mm: tuple[float, float],
+    disputes: Sequence[str] = (),
 ) -> Decision:
     """Choose the labels of an image: its own, then its session's, then those found.
 
-    Labels of a later origin are added to those of an earlier one unless the two contradict each other
-    (`core.joining`): then none of them is, and the image is flagged.
+    Found labels are added to given ones unless the two contradict each other (`core.joining`): then none of
+    them is, and the image is flagged.
 
     Parameters
     ----------
     own, shared : mapping of int to float
-        Given labels of the image, and those of its session.
+        Given labels of the image, and those of its session, which fit them.
     found : mapping of int to Found
         Found in the images it shares positions with, its own among them.
     sight : Sight or None
         Its own.
     extent_mm : tuple of float
         Where its cord begins and ends.
+    disputes : sequence of str
+        What the session's given labels contradict each other in.
     """
     certain = {value: label.position_mm for value, label in sure(dict(found)).items()}
-    positions, sources = dict(own), dict.fromkeys(own, GIVEN)
-    flags, notes = [], []
-    against = contradictions(own, shared)
-    notes += [_said(each, "of the session") for each in against]
-    if not against:
-        new = added(own, shared)
-        positions, sources = positions | new, sources | dict.fromkeys(new, SHARED)
+    new = added(own, shared)
+    positions = dict(own) | new
+    sources = dict.fromkeys(own, GIVEN) | dict.fromkeys(new, SHARED)
     off = contradictions(positions, certain)
-    notes += [_said(each, "found") for each in off]
-    if against or off:
-        flags.append(DISAGREE)
+    flags = [DISAGREE] if disputes or off else []
+    notes = [*disputes, *(said(each, "found") for each in off)]
     doubtful: dict[int, float] = {}
     if not off:
         shows = sight is not None and sight.evidence.shows_discs
@@ -150,13 +149,3 @@ def _why_unsure(missed: list[int], positions: Mapping[int, float]) -> str:
         return "discs are seen, but not which ones they are: no levels"
     names = ", ".join(disc_name(value) for value in sorted(missed))
     return f"seen, but not surely enough to be shown: {names}"
-
-
-def _said(each: Contradiction, origin: str) -> str:
-    mine, theirs, far = disc_name(each.given), disc_name(each.other), f"{abs(each.away_mm):.0f} mm"
-    if each.given == each.other:
-        return f"the given {mine} lies {far} {'above' if each.away_mm > 0 else 'below'} the one {origin}"
-    return (
-        f"the {theirs} {origin} lies {far} {'below' if each.away_mm > 0 else 'above'} the given {mine}: "
-        "both cannot be right"
-    )

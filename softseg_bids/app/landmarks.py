@@ -227,18 +227,6 @@ def usable_discs(points: Mapping[int, Floats], grid: Grid, axis: Axis) -> tuple[
     return positions, problems
 
 
-def shared_discs(files: list[dict[int, float]]) -> dict[int, float]:
-    """Mean position of each disc over several label files."""
-    values = sorted({value for found in files for value in found})
-    return {value: float(np.mean([found[value] for found in files if value in found])) for value in values}
-
-
-def mean_points(files: list[dict[int, Floats]]) -> dict[int, Floats]:
-    """Mean scanner point of each label over several label files."""
-    values = sorted({value for points in files for value in points})
-    return {v: np.mean([points[v] for points in files if v in points], axis=0) for v in values}
-
-
 def disc_name(value: int) -> str:
     """Name of a disc label: 3 is C2-C3; 49, 50 and 60 are landmarks."""
     landmarks = {49: "PMG", 50: "PMJ", 60: "conus", 1: "top of C1"}

@@ -81,7 +81,7 @@ FLAGS = {
     "moved": Flag(2, "the centreline lies over 3 mm from the session's"),
     "not_shared": Flag(2, "the centreline lies over 6 mm from the session's: no labels are shared"),
     "labels_unusable": Flag(2, "disc labels lie outside of the image or far from the cord"),
-    "levels_disagree": Flag(2, "given and found disc labels contradict each other"),
+    "levels_disagree": Flag(2, "disc labels, given or found, contradict each other"),
     "levels_unsure": Flag(1, "discs are seen, but not surely which ones"),
     "not run": Flag(2, "the run stopped before"),
     "far_from_isocentre": Flag(1, "beyond 60 mm from the isocentre without gradient correction"),
