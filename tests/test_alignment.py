@@ -141,6 +141,34 @@ def test_another_part_of_the_cord_shares_nothing() -> None:
     assert "not_shared" in found["low"].flags or "not_shared" in found["long"].flags
 
 
+def station(
+    height_mm: float, discs: dict[int, tuple[float, float, float]] | None = None, shift: float = 0.0
+) -> Traced:
+    """An image of 80 mm of the cord about a height."""
+    grid = Grid(LONG.shape, LONG.affine.copy())
+    grid.affine[1:3, 3] += 0.2 * height_mm, height_mm
+    return image(grid, discs, shift)
+
+
+def test_stations_that_overlap_only_the_next_one_share_all_the_same() -> None:
+    stations = {"loins": station(-120), "neck": station(0, DISCS), "chest": station(-60)}
+    _, found = align(stations)
+    assert all(one.shares and not one.flags for one in found.values())
+    assert found["loins"].levels_source == "shared" and found["loins"].discs == found["neck"].discs
+    along = np.linalg.norm(TILT)
+    middle = {name: np.mean(one.positions_mm) for name, one in found.items()}
+    assert middle["chest"] - middle["neck"] == pytest.approx(60 * along, abs=0.1)
+    assert middle["loins"] - middle["neck"] == pytest.approx(120 * along, abs=0.1)
+    # The axis begins at its upper end, whichever image that is of.
+    assert min(found["neck"].positions_mm) == pytest.approx(0, abs=0.01)
+
+
+def test_a_station_that_moved_is_no_bridge() -> None:
+    _, found = align({"neck": station(0, DISCS), "chest": station(-60, shift=9.0), "loins": station(-120)})
+    assert all("not_shared" in found[name].flags and not found[name].discs for name in ("chest", "loins"))
+    assert "its centreline lies" in found["chest"].notes[0] and "another part" in found["loins"].notes[0]
+
+
 @pytest.mark.parametrize(
     ("discs", "problem"),
     [

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from softseg_bids.app.chain import chain
 from softseg_bids.app.finding import Decision, decide, look, main_source
 from softseg_bids.app.given import LabelFile, disputes, shared_labels, told
 from softseg_bids.app.landmarks import (
@@ -20,7 +21,6 @@ from softseg_bids.app.landmarks import (
     Track,
     axis_of,
     disc_points,
-    place,
     straight_tangent,
     usable_discs,
 )
@@ -94,7 +94,7 @@ class Alignment:
 
 
 def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[str, dict[str, Alignment]]:
-    """Project every image of a session on the longest centreline, and share levels and tangents.
+    """Project every image of a session on one axis (`app.chain`), and share levels and tangents.
 
     Parameters
     ----------
@@ -106,13 +106,11 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
     Returns
     -------
     str
-        The image whose centreline is the axis.
+        The image with the longest centreline, which the axis begins with.
     dict of str to Alignment
     """
     tracks = {key: track_of(image) for key, image in images.items()}
-    longest = max(tracks, key=lambda key: tracks[key].length_mm)
-    axis = axis_of(tracks[longest])
-    placements = {key: place(track, axis) for key, track in tracks.items()}
+    longest, axis, placements = chain(tracks)
     own_axes = {key: axis if placements[key].shares else axis_of(track) for key, track in tracks.items()}
     points = {key: disc_points(image.discs) if image.discs else {} for key, image in images.items()}
     given: dict[str, dict[int, float]] = {}
@@ -175,7 +173,7 @@ def _alignment(
         notes.append(_why_not(placement))
     elif placement.apart_mm > APART_FLAGGED_MM:
         flags.append("moved")
-        notes.append(f"its centreline lies {placement.apart_mm:.1f} mm from that of the longest image")
+        notes.append(f"its centreline lies {placement.apart_mm:.1f} mm from the session's")
     points = {
         value: tips.get(value, own.axis.point(position, decision.before_mm.get(value, 0.0))).tolist()
         for value, position in decision.positions_mm.items()
@@ -198,10 +196,8 @@ def _alignment(
 
 def _why_not(placement: Placement) -> str:
     if np.isnan(placement.apart_mm):
-        return "it shows another part of the cord than the longest image; nothing is shared"
-    return (
-        f"its centreline lies {placement.apart_mm:.1f} mm from that of the longest image; nothing is shared"
-    )
+        return "it shows another part of the cord than the other images; nothing is shared"
+    return f"its centreline lies {placement.apart_mm:.1f} mm from the session's; nothing is shared"
 
 
 def _tangents(

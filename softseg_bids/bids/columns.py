@@ -109,7 +109,7 @@ _LEVELLED: dict[str, tuple[str, dict[str, str]]] = {
         "Where the cord's direction comes from",
         {
             "own": "the image's own centreline",
-            "session": "the session's longest centreline",
+            "session": "the session's axis: its longest centreline, and what others add to its ends",
             "straight": "a straight line fitted to a short slab",
         },
     ),
