@@ -134,16 +134,19 @@ def unsure_at_the_top(**more: float) -> dict[int, Found]:
     return {n: Found(TRUE[n], 8.0, value, **more) for n, value in sureness.items()}
 
 
-def test_upper_labels_that_are_unsure_are_flagged_though_lower_ones_are_sure() -> None:
+def test_labels_that_are_unsure_are_flagged_though_others_are_sure() -> None:
     decision = decide({}, {}, unsure_at_the_top(), sight(), (0, 150))
     assert set(decision.positions_mm) == {6, 7, 8} and decision.flags == [UNSURE]
-    assert decision.notes == ["seen, but not surely enough to be shown: C2-C3, C3-C4"]
+    assert decision.notes == ["seen, but not surely enough to be shown: C2-C3, C3-C4, T1-T2"]
     assert decision.confidences[3] == 0.6 and set(decision.doubtful_mm) == {3, 4, 9}
     # An image that ends below them misses nothing; nor does one in which they hardly can be.
-    assert decide({}, {}, unsure_at_the_top(), sight(), (TRUE[5], 150)).flags == []
+    assert decide({}, {}, unsure_at_the_top(), sight(), (TRUE[5], TRUE[8])).flags == []
+    # The one below all that are sure is missed as well.
+    below = decide({}, {}, unsure_at_the_top(), sight(), (TRUE[5], 150))
+    assert below.flags == [UNSURE] and below.notes == ["seen, but not surely enough to be shown: T1-T2"]
     assert decide({}, {}, unsure_at_the_top(in_view=0.3), sight(), (0, 150)).flags == []
     # Labels somebody gave are not missed.
-    whole = decide({3: TRUE[3], 4: TRUE[4]}, {}, unsure_at_the_top(), sight(), (0, 150))
+    whole = decide({3: TRUE[3], 4: TRUE[4]}, {}, unsure_at_the_top(), sight(), (0, TRUE[8]))
     assert whole.flags == [] and set(whole.doubtful_mm) == {9}
 
 

@@ -133,15 +133,11 @@ def _missed(
     found: Mapping[int, Found],
     extent_mm: tuple[float, float],
 ) -> list[int]:
-    """Discs without a name beside the cord in view, above others that have one; or any if none has."""
+    """Discs without a name beside the cord in view; or any at all if none has a name."""
     shown = [value for value in positions if value in range(1, 26)]
     if not shown:
         return [value for value in found if value in DISCS and value not in positions]
-    return [
-        value
-        for value, at in doubtful.items()
-        if value in DISCS and value < max(shown) and extent_mm[0] <= at <= extent_mm[1]
-    ]
+    return [value for value, at in doubtful.items() if value in DISCS and extent_mm[0] <= at <= extent_mm[1]]
 
 
 def _why_unsure(missed: list[int], positions: Mapping[int, float]) -> str:
