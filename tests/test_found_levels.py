@@ -78,7 +78,7 @@ def test_a_given_junction_is_measured_from_and_erases_nothing(
     assert {name for name in rows if name.startswith("pmj-")} == {"pmj-20", "pmj-30.5"}
     middle = 0.5 * (float(rows["pmj-20"]["start_mm"]) + float(rows["pmj-20"]["end_mm"]))
     assert middle == pytest.approx(21, abs=0.1)  # the label lies 1 mm below the upper end of the axis
-    assert rows["pmj-20"]["levels_source"] == "given" and rows["vert-C2"]["levels_source"] == "shared"
+    assert rows["pmj-20"]["levels_source"] == "given" and rows["vert-C2"]["levels_source"] == "found"
     discs = nib.load(out / "sub-01/anat/sub-01_seg-discs_desc-T2w_dseg.nii.gz").get_fdata()
     assert set(discs[discs > 0]) == {2, 3, 50}
     # The methods speak of each label's origin, not of the image's most common one.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softseg_bids.app.chain import chain
-from softseg_bids.app.finding import Decision, decide, look, main_source
+from softseg_bids.app.finding import Decision, decide, look, looked, main_source
 from softseg_bids.app.given import LabelFile, disputes, shared_labels, told
 from softseg_bids.app.landmarks import (
     APART_FLAGGED_MM,
@@ -135,7 +135,9 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
         extent = float(at.min()), float(at.max())
         serves = pooled.positions_mm if shares and key not in in_dispute else {}
         against = told(disputed, key) if shares else []
-        decision = decide(given[key], serves, found, image.sight, extent, against)
+        elsewhere = [images[other].sight for other in sharing if other != key] if shares else []
+        looked_at = looked(own_axes[key], found, image.sight, elsewhere)
+        decision = decide(given[key], serves, looked_at, extent, against)
         tip_points = {v: pooled.points_mm[v] for v in serves if v in decision.positions_mm}
         tip_points |= {value: points[key][value] for value in given[key]}
         is_unusable = bool(problems[key]) and not given[key]

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from softseg_bids.app.given import said
 from softseg_bids.app.landmarks import Axis, disc_name
 from softseg_bids.app.sights import Sight
-from softseg_bids.core.evidence import pool
+from softseg_bids.core.evidence import MARKS, pool
 from softseg_bids.core.joining import added, contradictions
-from softseg_bids.core.labelling import Found, label_axis, sure
+from softseg_bids.core.labelling import LEAST_DISC, WITHIN_MM, Found, label_axis, sure
+from softseg_bids.core.levels import CONUS, PONTOMEDULLARY_JUNCTION
 
 DISAGREE, UNSURE = "levels_disagree", "levels_unsure"
 GIVEN, FOUND, SHARED, NONE = "given", "found", "shared", "none"
@@ -19,6 +20,26 @@ GIVEN, FOUND, SHARED, NONE = "given", "found", "shared", "none"
 DISCS = range(3, 26)
 # A label that is more likely in view than not is missed if nobody says that it is not shown.
 LIKELY = 0.5
+# The mark of each label; that of all others is a disc.
+MARK_OF = {2: "joint", PONTOMEDULLARY_JUNCTION: "pmj", CONUS: "conus"}
+
+
+class Looked(NamedTuple):
+    """What was found for an image.
+
+    Attributes
+    ----------
+    found : dict of int to Found
+        In the images it shares positions with, its own among them.
+    here : frozenset of int
+        The labels among them that this image itself shows.
+    shows_discs : bool
+        Whether discs can be told in any of these images.
+    """
+
+    found: dict[int, Found]
+    here: frozenset[int]
+    shows_discs: bool
 
 
 class Decision(NamedTuple):
@@ -59,11 +80,42 @@ def look(axis: Axis, sights: Iterable[Sight | None]) -> dict[int, Found]:
     return {} if pooled is None else label_axis(pooled)
 
 
+def looked(axis: Axis, found: dict[int, Found], own: Sight | None, others: Iterable[Sight | None]) -> Looked:
+    """Tell what was found in an image itself from what others show.
+
+    Parameters
+    ----------
+    axis : Axis
+    found : dict of int to Found
+        From :func:`look`, at all these images.
+    own : Sight or None
+        Of the image.
+    others : iterable of Sight or None
+        Of the others. Where none of them shows anything, all was found in the image itself.
+    """
+    elsewhere = [sight for sight in others if sight is not None and sight.evidence.seen.any()]
+    here = frozenset(found) if not elsewhere else _shown_in(axis, found, own)
+    everything = [own, *elsewhere] if own is not None else elsewhere
+    return Looked(found, here, any(sight.evidence.shows_discs for sight in everything))
+
+
+def _shown_in(axis: Axis, found: Mapping[int, Found], sight: Sight | None) -> frozenset[int]:
+    """The labels whose mark an image shows at their place."""
+    if sight is None:
+        return frozenset()
+    at = axis.positions(sight.points_mm)[0]
+    marks = dict(zip(MARKS, sight.evidence.marks * sight.evidence.seen, strict=True))
+    return frozenset(
+        value
+        for value, label in found.items()
+        if (marks[MARK_OF.get(value, "disc")][abs(at - label.position_mm) <= WITHIN_MM] >= LEAST_DISC).any()
+    )
+
+
 def decide(
     own: Mapping[int, float],
     shared: Mapping[int, float],
-    found: Mapping[int, Found],
-    sight: Sight | None,
+    seen: Looked,
     extent_mm: tuple[float, float],
     disputes: Sequence[str] = (),
 ) -> Decision:
@@ -76,16 +128,14 @@ def decide(
     ----------
     own, shared : mapping of int to float
         Given labels of the image, and those of its session, which fit them.
-    found : mapping of int to Found
-        Found in the images it shares positions with, its own among them.
-    sight : Sight or None
-        Its own.
+    seen : Looked
     extent_mm : tuple of float
         Where its cord begins and ends.
     disputes : sequence of str
         What the session's given labels contradict each other in.
     """
-    certain = {value: label.position_mm for value, label in sure(dict(found)).items()}
+    found = seen.found
+    certain = {value: label.position_mm for value, label in sure(found).items()}
     new = added(own, shared)
     positions = dict(own) | new
     sources = dict.fromkeys(own, GIVEN) | dict.fromkeys(new, SHARED)
@@ -94,12 +144,12 @@ def decide(
     notes = [*disputes, *(said(each, "found") for each in off)]
     doubtful: dict[int, float] = {}
     if not off:
-        shows = sight is not None and sight.evidence.shows_discs
         new = added(positions, certain)
-        positions, sources = positions | new, sources | dict.fromkeys(new, FOUND if shows else SHARED)
+        positions = positions | new
+        sources |= {value: FOUND if value in seen.here else SHARED for value in new}
         likely = {v: f.position_mm for v, f in found.items() if v not in certain and f.in_view >= LIKELY}
         doubtful = added(positions, likely)
-        missed = _missed(positions, doubtful, found, extent_mm)
+        missed = _missed(positions, doubtful, seen, extent_mm)
         if missed:
             flags.append(UNSURE)
             notes.append(_why_unsure(missed, positions))
@@ -130,13 +180,13 @@ def source_of(labels: Iterable[int], sources: Mapping[int, str]) -> str:
 def _missed(
     positions: Mapping[int, float],
     doubtful: Mapping[int, float],
-    found: Mapping[int, Found],
+    seen: Looked,
     extent_mm: tuple[float, float],
 ) -> list[int]:
-    """Discs without a name beside the cord in view; or any at all if none has a name."""
+    """Discs without a name beside the cord in view; or any at all if discs are seen and none has a name."""
     shown = [value for value in positions if value in range(1, 26)]
     if not shown:
-        return [value for value in found if value in DISCS and value not in positions]
+        return [value for value in seen.found if value in DISCS] if seen.shows_discs else []
     return [value for value, at in doubtful.items() if value in DISCS and extent_mm[0] <= at <= extent_mm[1]]
 
 

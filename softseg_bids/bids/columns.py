@@ -100,7 +100,7 @@ _LEVELLED: dict[str, tuple[str, dict[str, str]]] = {
         "Where the labels of the region come from; of cord and common, most discs of the image",
         {
             "given": "disc labels of this image",
-            "found": "at least one was found in this image and the others of its session",
+            "found": "at least one was found, by what this image itself shows",
             "shared": "given or found in other images of the session, through scanner space",
             "none": "no levels, or none that are sure",
         },
