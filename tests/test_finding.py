@@ -11,14 +11,14 @@ from conftest import centred_grid, cylinder, disc_labels
 from test_labelling import seen_of, spine
 
 from softseg_bids.app.alignment import Traced, align
-from softseg_bids.app.finding import DISAGREE, UNSURE, Looked, decide, main_source, source_of
+from softseg_bids.app.finding import DISAGREE, FROM_SACRUM, UNSURE, Looked, decide, main_source, source_of
 from softseg_bids.app.landmarks import Track, axis_of
 from softseg_bids.app.level_images import disc_image, label_facts
 from softseg_bids.app.rows import unsure_regions
 from softseg_bids.app.sights import Sight, load_sight, save_sight
 from softseg_bids.core.cord import trace
-from softseg_bids.core.evidence import Evidence
-from softseg_bids.core.labelling import Found
+from softseg_bids.core.evidence import LEVEL_CLASSES, Evidence
+from softseg_bids.core.labelling import HEIGHTS_MM, Found
 from softseg_bids.image.volume import Volume
 
 LONG, SLAB = centred_grid((30, 40, 160)), centred_grid((60, 60, 6), (0.5, 0.5, 5.0))
@@ -188,6 +188,53 @@ def test_labels_that_are_unsure_are_flagged_though_others_are_sure() -> None:
     # Labels somebody gave are not missed.
     whole = decide({3: TRUE[3], 4: TRUE[4]}, {}, shown(unsure_at_the_top()), (0, TRUE[8]))
     assert whole.flags == [] and set(whole.doubtful_mm) == {9}
+
+
+LOINS = {n: Found(TRUE[n], 8.0, 0.81) for n in range(20, 26)}
+
+
+def test_labels_that_only_the_sacrum_numbers_are_flagged() -> None:
+    at = TRUE[19], TRUE[23]
+    alone = decide({}, {}, shown(LOINS), at)
+    assert set(alone.positions_mm) == set(LOINS) and alone.flags == [FROM_SACRUM]
+    assert "counted up from the sacrum" in alone.notes[0]
+    # With the lower chest in view it is the same; the conus numbers nothing.
+    chest = {n: Found(TRUE[n], 8.0, 0.81) for n in range(12, 20)}
+    assert FROM_SACRUM in decide({60: TRUE[21]}, {}, shown(chest | LOINS), at).flags
+
+
+@pytest.mark.parametrize("anchor", [50, 2, 3, 8, 9])
+def test_what_is_seen_of_the_neck_anchors_the_count(anchor: int) -> None:
+    for confidence in (0.9, 0.4):
+        seen = shown(LOINS | {anchor: Found(TRUE[anchor], 8.0, confidence)})
+        assert FROM_SACRUM not in decide({}, {}, seen, (TRUE[19], TRUE[23])).flags
+    hardly = shown(LOINS | {anchor: Found(TRUE[anchor], 8.0, 0.1, in_view=0.2)})
+    assert FROM_SACRUM in decide({}, {}, hardly, (TRUE[19], TRUE[23])).flags
+
+
+@pytest.mark.parametrize("given", [50, 3, 22])
+def test_a_given_label_anchors_the_count(given: int) -> None:
+    label = {given: TRUE[given]}
+    for own, shared in ((label, {}), ({}, label)):
+        decision = decide(own, shared, shown(LOINS), (TRUE[19], TRUE[23]))
+        assert decision.flags == [] and set(decision.positions_mm) == {given, *LOINS}
+
+
+def test_four_lumbar_vertebrae_seen_alone_are_flagged() -> None:
+    four = HEIGHTS_MM[:22] + HEIGHTS_MM[23:]
+    true = spine(heights=four)
+    at, seen = seen_of(true, true[20] - 20, true[25] + 45)
+    # The network knows the sacrum, here the 24th level, as what it is; of the loins, that they lie above.
+    kinds = 25.0 + (at > true[24]) + (at > true[25])
+    spread = np.where(at > true[24] - 30, 0.5, 5.0)
+    scores = -0.5 * ((np.arange(LEVEL_CLASSES)[:, None] - kinds) / spread) ** 2
+    seen = seen._replace(classes=scores - np.log(np.exp(scores).sum(axis=0)))
+    middle = 0.5 * (at[0] + at[-1])
+    looked = Sight(np.column_stack([0 * at, 0 * at, middle - at]), seen)
+    _, found = align({"long": image(LONG, looked)})
+    long = found["long"]
+    # All names are one off, and sure.
+    assert set(long.discs) == {21, 22, 23, 24, 25} and FROM_SACRUM in long.flags
 
 
 def test_regions_of_unsure_labels_are_named_and_no_others() -> None:

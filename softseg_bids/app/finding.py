@@ -14,12 +14,16 @@ from softseg_bids.core.joining import added, contradictions
 from softseg_bids.core.labelling import LEAST_DISC, WITHIN_MM, Found, label_axis, sure
 from softseg_bids.core.levels import CONUS, PONTOMEDULLARY_JUNCTION
 
-DISAGREE, UNSURE = "levels_disagree", "levels_unsure"
+DISAGREE, UNSURE, FROM_SACRUM = "levels_disagree", "levels_unsure", "counted_from_sacrum"
 GIVEN, FOUND, SHARED, NONE = "given", "found", "shared", "none"
 # Labels found that are discs, C2-C3 to L5-S1.
 DISCS = range(3, 26)
 # A label that is more likely in view than not is missed if nobody says that it is not shown.
 LIKELY = 0.5
+# Where one of these is in view, down to the lower end of T1, levels are counted from above. Discs of the
+# loins, T12-L1 and below.
+FROM_ABOVE = frozenset([*range(2, 10), PONTOMEDULLARY_JUNCTION])
+LUMBAR = range(20, 26)
 # The mark of each label; that of all others is a disc.
 MARK_OF = {2: "joint", PONTOMEDULLARY_JUNCTION: "pmj", CONUS: "conus"}
 
@@ -136,9 +140,9 @@ def decide(
     """
     found = seen.found
     certain = {value: label.position_mm for value, label in sure(found).items()}
-    new = added(own, shared)
-    positions = dict(own) | new
-    sources = dict.fromkeys(own, GIVEN) | dict.fromkeys(new, SHARED)
+    of_session = added(own, shared)
+    positions = dict(own) | of_session
+    sources = dict.fromkeys(own, GIVEN) | dict.fromkeys(of_session, SHARED)
     off = contradictions(positions, certain)
     flags = [DISAGREE] if disputes or off else []
     notes = [*disputes, *(said(each, "found") for each in off)]
@@ -153,6 +157,12 @@ def decide(
         if missed:
             flags.append(UNSURE)
             notes.append(_why_unsure(missed, positions))
+        if _counted_from_sacrum([*own, *of_session], new, found):
+            flags.append(FROM_SACRUM)
+            notes.append(
+                "levels are counted up from the sacrum, as if there were five lumbar vertebrae: "
+                "one disc label, or an image of the neck, would settle them"
+            )
     return Decision(
         dict(sorted(positions.items())),
         {value: found[value].before_mm for value in certain if value in positions},
@@ -188,6 +198,23 @@ def _missed(
     if not shown:
         return [value for value in seen.found if value in DISCS] if seen.shows_discs else []
     return [value for value, at in doubtful.items() if value in DISCS and extent_mm[0] <= at <= extent_mm[1]]
+
+
+def _counted_from_sacrum(given: Iterable[int], shown: Iterable[int], found: Mapping[int, Found]) -> bool:
+    """Whether lumbar discs are shown as found while nothing else than the sacrum says which they are.
+
+    Parameters
+    ----------
+    given : iterable of int
+        Labels that somebody gave; the conus says nothing of numbers.
+    shown : iterable of int
+        Labels found that are shown.
+    found : mapping of int to Found
+        In all images of the axis, shown or not.
+    """
+    anchored = any(value != CONUS for value in given)
+    from_above = any(label.in_view >= LIKELY for value, label in found.items() if value in FROM_ABOVE)
+    return any(value in LUMBAR for value in shown) and not anchored and not from_above
 
 
 def _why_unsure(missed: list[int], positions: Mapping[int, float]) -> str:

@@ -83,6 +83,7 @@ FLAGS = {
     "labels_unusable": Flag(2, "disc labels lie outside of the image or far from the cord"),
     "levels_disagree": Flag(2, "disc labels, given or found, contradict each other"),
     "levels_unsure": Flag(1, "discs are seen, but not surely which ones"),
+    "counted_from_sacrum": Flag(2, "levels are counted from the sacrum, with nothing from T1 up in view"),
     "not run": Flag(2, "the run stopped before"),
     "far_from_isocentre": Flag(1, "beyond 60 mm from the isocentre without gradient correction"),
     "short_slab": Flag(1, "under 40 mm of cord"),
