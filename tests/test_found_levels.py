@@ -60,6 +60,26 @@ def test_an_unsure_level_is_a_row_without_numbers_and_a_flag(
     assert "levels_unsure" in (out / "group_csa.tsv").read_text()
 
 
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [({50: (0.5, 0.5, 22.5)}, {50}), ({60: (0.5, 0.5, -20.5)}, {60}), ({4: (0.5, 8.5, 0.5)}, {4})],
+)
+def test_a_landmark_alone_makes_no_map_of_levels(
+    bids: MakeDataset,
+    softseg: Softseg,
+    tmp_path: Path,
+    label: dict[int, tuple[float, float, float]],
+    shown: set[int],
+) -> None:
+    bids.image(T2W)
+    bids.discs(T2W, label)
+    out = tmp_path / "out"
+    assert softseg(bids.root, out, "participant") == 0
+    discs = nib.load(out / "sub-01/anat/sub-01_seg-discs_desc-T2w_dseg.nii.gz").get_fdata()
+    assert set(discs[discs > 0]) == shown
+    assert not list(out.rglob("*_seg-vertebrae_desc-T2w_dseg*"))
+
+
 def test_a_given_junction_is_measured_from_and_erases_nothing(
     bids: MakeDataset, softseg: Softseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
