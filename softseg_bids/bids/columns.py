@@ -36,6 +36,11 @@ _PLAIN: dict[str, tuple[str, str | None]] = {
     "slice": ("Index of the slice in the file, on the voxel axis nearest to superior-inferior", None),
     "position_mm": ("Position along the session's cord axis, 0 at its upper end, growing downwards", _MM),
     "level": ("Vertebral level as a coordinate: 3.4 is four tenths down C3; T1 is 8, L1 is 20", None),
+    "pmj_mm": (
+        "Distance from the pontomedullary junction along the centreline, growing downwards; n/a where the "
+        "junction is not known",
+        _MM,
+    ),
     "x_mm": ("Scanner coordinate of the centreline, to the right", _MM),
     "y_mm": ("Scanner coordinate of the centreline, to the front", _MM),
     "z_mm": ("Scanner coordinate of the centreline, upwards", _MM),
