@@ -10,6 +10,7 @@ from softseg_bids.core.levels import (
     DISC_2_EXTRAPOLATED,
     LEVEL_NAMES,
     Region,
+    below_junction_mm,
     common_extent,
     level_coordinate,
     regions,
@@ -153,3 +154,10 @@ def test_order_of_slices_does_not_matter() -> None:
 def test_length_column_is_measured_not_averaged() -> None:
     table = slices_of([60, 70, 80, 90]) | {"length_mm": np.full(4, 5.0)}
     assert summarise(table, STARTS, ENDS, Region("r", 0, 20))["length_mm"] == 20
+
+
+def test_distance_from_the_junction_or_from_the_groove_in_its_place() -> None:
+    at = np.array([-30.0, -26.0, 24.0])
+    np.testing.assert_allclose(below_junction_mm(at, {50: -26.0, 49: -24.0, 3: 36.0}), [-4, 0, 50])
+    np.testing.assert_allclose(below_junction_mm(at, {49: -24.0}), [-6, -2, 48])
+    assert np.isnan(below_junction_mm(at, {3: 36.0})).all()

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from softseg_bids.app.finding import Decision, decide, look, main_source
+from softseg_bids.app.chain import chain
+from softseg_bids.app.finding import Decision, decide, look, looked, main_source
+from softseg_bids.app.given import LabelFile, disputes, shared_labels, told
 from softseg_bids.app.landmarks import (
     APART_FLAGGED_MM,
     SHORT_SLAB_MM,
@@ -19,9 +21,6 @@ from softseg_bids.app.landmarks import (
     Track,
     axis_of,
     disc_points,
-    mean_points,
-    place,
-    shared_discs,
     straight_tangent,
     usable_discs,
 )
@@ -43,10 +42,11 @@ class Traced(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Disc labels, and the grid of the image they were placed on."""
+    """Disc labels, and grid and key of the image they were placed on."""
 
     discs: Volume
     grid: Grid
+    image: str = "an image without a cord"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Alignment:
 
 
 def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[str, dict[str, Alignment]]:
-    """Project every image of a session on the longest centreline, and share levels and tangents.
+    """Project every image of a session on one axis (`app.chain`), and share levels and tangents.
 
     Parameters
     ----------
@@ -107,13 +107,11 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
     Returns
     -------
     str
-        The image whose centreline is the axis.
+        The image with the longest centreline, which the axis begins with.
     dict of str to Alignment
     """
     tracks = {key: track_of(image) for key, image in images.items()}
-    longest = max(tracks, key=lambda key: tracks[key].length_mm)
-    axis = axis_of(tracks[longest])
-    placements = {key: place(track, axis) for key, track in tracks.items()}
+    longest, axis, placements = chain(tracks)
     own_axes = {key: axis if placements[key].shares else axis_of(track) for key, track in tracks.items()}
     points = {key: disc_points(image.discs) if image.discs else {} for key, image in images.items()}
     given: dict[str, dict[int, float]] = {}
@@ -121,12 +119,14 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
     for key, image in images.items():
         given[key], problems[key] = usable_discs(points[key], image.stored, own_axes[key])
     sharing = [key for key in images if placements[key].shares]
-    files = [(points[key], given[key]) for key in sharing]
+    files = [LabelFile(key, given[key], points[key]) for key in sharing]
     for other in others:
         found_there = disc_points(other.discs)
-        files.append((found_there, usable_discs(found_there, other.grid, axis)[0]))
-    pooled = shared_discs([positions for _, positions in files if positions])
-    tips = mean_points([{value: at[value] for value in positions} for at, positions in files])
+        usable = usable_discs(found_there, other.grid, axis)[0]
+        files.append(LabelFile(other.image, usable, found_there))
+    disputed = disputes(files)
+    pooled = shared_labels(files, disputed)
+    in_dispute = {image for dispute in disputed for image in (dispute.one, dispute.other)}
     seen = look(axis, [images[key].sight for key in sharing])
     alignments = {}
     for key, image in images.items():
@@ -134,9 +134,12 @@ def align(images: Mapping[str, Traced], others: Sequence[Labels] = ()) -> tuple[
         found = seen if shares else look(own_axes[key], [image.sight])
         at = own_axes[key].positions(tracks[key].points_mm)[0]
         extent = float(at.min()), float(at.max())
-        decision = decide(given[key], pooled if shares else {}, found, image.sight, extent)
-        taken = [v for v, place in decision.positions_mm.items() if shares and place == pooled.get(v)]
-        tip_points = {value: tips[value] for value in taken}
+        serves = pooled.positions_mm if shares and key not in in_dispute else {}
+        against = told(disputed, key) if shares else []
+        elsewhere = [images[other].sight for other in sharing if other != key] if shares else []
+        looked_at = looked(own_axes[key], found, image.sight, elsewhere)
+        decision = decide(given[key], serves, looked_at, extent, against)
+        tip_points = {v: pooled.points_mm[v] for v in serves if v in decision.positions_mm}
         tip_points |= {value: points[key][value] for value in given[key]}
         is_unusable = bool(problems[key]) and not given[key]
         own = _Own(image, tracks[key], placements[key], own_axes[key], problems[key], is_unusable)
@@ -173,7 +176,7 @@ def _alignment(
         notes.append(_why_not(placement))
     elif placement.apart_mm > APART_FLAGGED_MM:
         flags.append("moved")
-        notes.append(f"its centreline lies {placement.apart_mm:.1f} mm from that of the longest image")
+        notes.append(f"its centreline lies {placement.apart_mm:.1f} mm from the session's")
     points = {
         value: tips.get(value, own.axis.point(position, decision.before_mm.get(value, 0.0))).tolist()
         for value, position in decision.positions_mm.items()
@@ -196,10 +199,8 @@ def _alignment(
 
 def _why_not(placement: Placement) -> str:
     if np.isnan(placement.apart_mm):
-        return "it shows another part of the cord than the longest image; nothing is shared"
-    return (
-        f"its centreline lies {placement.apart_mm:.1f} mm from that of the longest image; nothing is shared"
-    )
+        return "it shows another part of the cord than the other images; nothing is shared"
+    return f"its centreline lies {placement.apart_mm:.1f} mm from the session's; nothing is shared"
 
 
 def _tangents(

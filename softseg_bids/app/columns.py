@@ -23,6 +23,7 @@ SLICES = (
     "y_mm",
     "z_mm",
     "level",
+    "pmj_mm",
     *MEASURES,
     "area_sd_mm2",
     "length_mm",

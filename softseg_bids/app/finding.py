@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from softseg_bids.app.given import said
 from softseg_bids.app.landmarks import Axis, disc_name
 from softseg_bids.app.sights import Sight
-from softseg_bids.core.evidence import pool
-from softseg_bids.core.joining import Contradiction, added, contradictions
-from softseg_bids.core.labelling import Found, label_axis, sure
+from softseg_bids.core.evidence import MARKS, pool
+from softseg_bids.core.joining import added, contradictions
+from softseg_bids.core.labelling import LEAST_DISC, WITHIN_MM, Found, label_axis, sure
+from softseg_bids.core.levels import CONUS, PONTOMEDULLARY_JUNCTION
 
-DISAGREE, UNSURE = "levels_disagree", "levels_unsure"
+DISAGREE, UNSURE, FROM_SACRUM = "levels_disagree", "levels_unsure", "counted_from_sacrum"
 GIVEN, FOUND, SHARED, NONE = "given", "found", "shared", "none"
 # Labels found that are discs, C2-C3 to L5-S1.
 DISCS = range(3, 26)
 # A label that is more likely in view than not is missed if nobody says that it is not shown.
 LIKELY = 0.5
+# Where one of these is in view, down to the lower end of T1, levels are counted from above. Discs of the
+# loins, T12-L1 and below.
+FROM_ABOVE = frozenset([*range(2, 10), PONTOMEDULLARY_JUNCTION])
+LUMBAR = range(20, 26)
+# The mark of each label; that of all others is a disc.
+MARK_OF = {2: "joint", PONTOMEDULLARY_JUNCTION: "pmj", CONUS: "conus"}
+
+
+class Looked(NamedTuple):
+    """What was found for an image.
+
+    Attributes
+    ----------
+    found : dict of int to Found
+        In the images it shares positions with, its own among them.
+    here : frozenset of int
+        The labels among them that this image itself shows.
+    shows_discs : bool
+        Whether discs can be told in any of these images.
+    """
+
+    found: dict[int, Found]
+    here: frozenset[int]
+    shows_discs: bool
 
 
 class Decision(NamedTuple):
@@ -58,52 +84,85 @@ def look(axis: Axis, sights: Iterable[Sight | None]) -> dict[int, Found]:
     return {} if pooled is None else label_axis(pooled)
 
 
+def looked(axis: Axis, found: dict[int, Found], own: Sight | None, others: Iterable[Sight | None]) -> Looked:
+    """Tell what was found in an image itself from what others show.
+
+    Parameters
+    ----------
+    axis : Axis
+    found : dict of int to Found
+        From :func:`look`, at all these images.
+    own : Sight or None
+        Of the image.
+    others : iterable of Sight or None
+        Of the others. Where none of them shows anything, all was found in the image itself.
+    """
+    elsewhere = [sight for sight in others if sight is not None and sight.evidence.seen.any()]
+    here = frozenset(found) if not elsewhere else _shown_in(axis, found, own)
+    everything = [own, *elsewhere] if own is not None else elsewhere
+    return Looked(found, here, any(sight.evidence.shows_discs for sight in everything))
+
+
+def _shown_in(axis: Axis, found: Mapping[int, Found], sight: Sight | None) -> frozenset[int]:
+    """The labels whose mark an image shows at their place."""
+    if sight is None:
+        return frozenset()
+    at = axis.positions(sight.points_mm)[0]
+    marks = dict(zip(MARKS, sight.evidence.marks * sight.evidence.seen, strict=True))
+    return frozenset(
+        value
+        for value, label in found.items()
+        if (marks[MARK_OF.get(value, "disc")][abs(at - label.position_mm) <= WITHIN_MM] >= LEAST_DISC).any()
+    )
+
+
 def decide(
     own: Mapping[int, float],
     shared: Mapping[int, float],
-    found: Mapping[int, Found],
-    sight: Sight | None,
+    seen: Looked,
     extent_mm: tuple[float, float],
+    disputes: Sequence[str] = (),
 ) -> Decision:
     """Choose the labels of an image: its own, then its session's, then those found.
 
-    Labels of a later origin are added to those of an earlier one unless the two contradict each other
-    (`core.joining`): then none of them is, and the image is flagged.
+    Found labels are added to given ones unless the two contradict each other (`core.joining`): then none of
+    them is, and the image is flagged.
 
     Parameters
     ----------
     own, shared : mapping of int to float
-        Given labels of the image, and those of its session.
-    found : mapping of int to Found
-        Found in the images it shares positions with, its own among them.
-    sight : Sight or None
-        Its own.
+        Given labels of the image, and those of its session, which fit them.
+    seen : Looked
     extent_mm : tuple of float
         Where its cord begins and ends.
+    disputes : sequence of str
+        What the session's given labels contradict each other in.
     """
-    certain = {value: label.position_mm for value, label in sure(dict(found)).items()}
-    positions, sources = dict(own), dict.fromkeys(own, GIVEN)
-    flags, notes = [], []
-    against = contradictions(own, shared)
-    notes += [_said(each, "of the session") for each in against]
-    if not against:
-        new = added(own, shared)
-        positions, sources = positions | new, sources | dict.fromkeys(new, SHARED)
+    found = seen.found
+    certain = {value: label.position_mm for value, label in sure(found).items()}
+    of_session = added(own, shared)
+    positions = dict(own) | of_session
+    sources = dict.fromkeys(own, GIVEN) | dict.fromkeys(of_session, SHARED)
     off = contradictions(positions, certain)
-    notes += [_said(each, "found") for each in off]
-    if against or off:
-        flags.append(DISAGREE)
+    flags = [DISAGREE] if disputes or off else []
+    notes = [*disputes, *(said(each, "found") for each in off)]
     doubtful: dict[int, float] = {}
     if not off:
-        shows = sight is not None and sight.evidence.shows_discs
         new = added(positions, certain)
-        positions, sources = positions | new, sources | dict.fromkeys(new, FOUND if shows else SHARED)
+        positions = positions | new
+        sources |= {value: FOUND if value in seen.here else SHARED for value in new}
         likely = {v: f.position_mm for v, f in found.items() if v not in certain and f.in_view >= LIKELY}
         doubtful = added(positions, likely)
-        missed = _missed(positions, doubtful, found, extent_mm)
+        missed = _missed(positions, doubtful, seen, extent_mm)
         if missed:
             flags.append(UNSURE)
             notes.append(_why_unsure(missed, positions))
+        if _counted_from_sacrum([*own, *of_session], new, found):
+            flags.append(FROM_SACRUM)
+            notes.append(
+                "levels are counted up from the sacrum, as if there were five lumbar vertebrae: "
+                "one disc label, or an image of the neck, would settle them"
+            )
     return Decision(
         dict(sorted(positions.items())),
         {value: found[value].before_mm for value in certain if value in positions},
@@ -131,18 +190,31 @@ def source_of(labels: Iterable[int], sources: Mapping[int, str]) -> str:
 def _missed(
     positions: Mapping[int, float],
     doubtful: Mapping[int, float],
-    found: Mapping[int, Found],
+    seen: Looked,
     extent_mm: tuple[float, float],
 ) -> list[int]:
-    """Discs without a name beside the cord in view, above others that have one; or any if none has."""
+    """Discs without a name beside the cord in view; or any at all if discs are seen and none has a name."""
     shown = [value for value in positions if value in range(1, 26)]
     if not shown:
-        return [value for value in found if value in DISCS and value not in positions]
-    return [
-        value
-        for value, at in doubtful.items()
-        if value in DISCS and value < max(shown) and extent_mm[0] <= at <= extent_mm[1]
-    ]
+        return [value for value in seen.found if value in DISCS] if seen.shows_discs else []
+    return [value for value, at in doubtful.items() if value in DISCS and extent_mm[0] <= at <= extent_mm[1]]
+
+
+def _counted_from_sacrum(given: Iterable[int], shown: Iterable[int], found: Mapping[int, Found]) -> bool:
+    """Whether lumbar discs are shown as found while nothing else than the sacrum says which they are.
+
+    Parameters
+    ----------
+    given : iterable of int
+        Labels that somebody gave; the conus says nothing of numbers.
+    shown : iterable of int
+        Labels found that are shown.
+    found : mapping of int to Found
+        In all images of the axis, shown or not.
+    """
+    anchored = any(value != CONUS for value in given)
+    from_above = any(label.in_view >= LIKELY for value, label in found.items() if value in FROM_ABOVE)
+    return any(value in LUMBAR for value in shown) and not anchored and not from_above
 
 
 def _why_unsure(missed: list[int], positions: Mapping[int, float]) -> str:
@@ -150,13 +222,3 @@ def _why_unsure(missed: list[int], positions: Mapping[int, float]) -> str:
         return "discs are seen, but not which ones they are: no levels"
     names = ", ".join(disc_name(value) for value in sorted(missed))
     return f"seen, but not surely enough to be shown: {names}"
-
-
-def _said(each: Contradiction, origin: str) -> str:
-    mine, theirs, far = disc_name(each.given), disc_name(each.other), f"{abs(each.away_mm):.0f} mm"
-    if each.given == each.other:
-        return f"the given {mine} lies {far} {'above' if each.away_mm > 0 else 'below'} the one {origin}"
-    return (
-        f"the {theirs} {origin} lies {far} {'below' if each.away_mm > 0 else 'above'} the given {mine}: "
-        "both cannot be right"
-    )

@@ -2,7 +2,7 @@
 
 Images of one session share a scanner, so a label placed on one serves the others, as long as
 the person lay still: before anything is shared, centrelines are compared. Everything is
-projected on one axis, the session's longest centreline.
+projected on one axis: the session's longest centreline, and what others add to its ends (`chain`).
 """
 
 from __future__ import annotations
@@ -103,13 +103,25 @@ class Placement(NamedTuple):
 
 def axis_of(track: Track) -> Axis:
     """The axis along a track."""
-    points = track.points_mm
+    return axis_along(track.points_mm)
+
+
+def axis_along(points_mm: Floats) -> Axis:
+    """The axis along points, from the upper end downwards, shape (n, 3)."""
+    points = points_mm
     reach = min(10, len(points) - 1)
     up = _unit(points[0] - points[reach])
     down = _unit(points[-1] - points[-1 - reach])
     steps = np.arange(1.0, BEYOND_MM + 1)[:, None]
     longer = np.concatenate([(points[0] + up * steps)[::-1], points, points[-1] + down * steps])
-    return Axis(longer, BEYOND_MM, track.length_mm)
+    return Axis(longer, BEYOND_MM, float(arc_mm(points)[-1]))
+
+
+def overlap_mm(track: Track, axis: Axis) -> float:
+    """Length of the axis that a track runs beside; 0 where it lies beyond an end."""
+    positions = axis.positions(track.points_mm)[0]
+    inside = positions[(positions >= 0) & (positions <= axis.length_mm)]
+    return float(np.ptp(inside)) if len(inside) else 0.0
 
 
 def place(track: Track, axis: Axis) -> Placement:
@@ -225,18 +237,6 @@ def usable_discs(points: Mapping[int, Floats], grid: Grid, axis: Axis) -> tuple[
     if (np.diff(discs) <= 0).any():
         return {}, [*problems, "labels are not in the order of the spine"]
     return positions, problems
-
-
-def shared_discs(files: list[dict[int, float]]) -> dict[int, float]:
-    """Mean position of each disc over several label files."""
-    values = sorted({value for found in files for value in found})
-    return {value: float(np.mean([found[value] for found in files if value in found])) for value in values}
-
-
-def mean_points(files: list[dict[int, Floats]]) -> dict[int, Floats]:
-    """Mean scanner point of each label over several label files."""
-    values = sorted({value for points in files for value in points})
-    return {v: np.mean([points[v] for points in files if v in points], axis=0) for v in values}
 
 
 def disc_name(value: int) -> str:

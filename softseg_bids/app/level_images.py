@@ -39,8 +39,9 @@ def write_levels(record: Record, alignment: Alignment, table: SliceTable) -> lis
     remarks |= label_facts(alignment)
     written = []
     for product, image in images.items():
-        # An image beside all its session's discs has levels all the same, and the other way round.
-        if not alignment.discs or (product == "discs" and not image.any()):
+        # An image between its session's discs has levels and no disc; one that shows a disc or a junction
+        # alone, the other way round.
+        if not image.any():
             derivatives.remove(paths[product])
             continue
         # Not like the image itself, which may be gone; the mask has its codes.

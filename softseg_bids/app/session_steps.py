@@ -234,7 +234,7 @@ def _loose_labels(records: list[Path]) -> list[Labels]:
     """Labels of the images in which no cord was found."""
     without = [record for record in map(read_record, records) if record.status == "no_cord"]
     found = [(_discs(record)[0], record) for record in without]
-    return [Labels(discs, record.grid) for discs, record in found if discs is not None]
+    return [Labels(discs, record.grid, record.job.scan.key) for discs, record in found if discs is not None]
 
 
 def _discs(record: Record) -> tuple[Volume | None, list[str]]:

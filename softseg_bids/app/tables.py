@@ -12,7 +12,7 @@ from softseg_bids.app.alignment import Alignment
 from softseg_bids.app.columns import MEASURES
 from softseg_bids.app.records import Record
 from softseg_bids.core.cord import inspect_slices, measure_slices
-from softseg_bids.core.levels import level_coordinate
+from softseg_bids.core.levels import below_junction_mm, level_coordinate
 from softseg_bids.core.quality import image_flags, in_means, slice_flags
 from softseg_bids.core.uncertainty import AreaUncertainty, area_sd_mm2
 from softseg_bids.image.grid import Array, Grid, line_world, stored_slices
@@ -30,8 +30,9 @@ class SliceTable:
         Canonical slice indices.
     stored_slices : ndarray of int
         The same slices as a viewer counts them in the file.
-    position_mm, level : ndarray
-        Along the session's axis; vertebral level as a coordinate, NaN where unknown.
+    position_mm, level, pmj_mm : ndarray
+        Along the session's axis; vertebral level as a coordinate, and distance below the pontomedullary
+        junction, NaN where unknown.
     points_mm : ndarray, shape (n, 3)
         The centreline in scanner mm.
     measures : dict of ndarray
@@ -55,6 +56,7 @@ class SliceTable:
     stored_slices: NDArray[np.intp]
     position_mm: Floats
     level: Floats
+    pmj_mm: Floats
     points_mm: Floats
     measures: dict[str, Floats]
     edited: NDArray[np.bool_]
@@ -97,6 +99,7 @@ class SliceTable:
                 "y_mm": self.points_mm[n, 1],
                 "z_mm": self.points_mm[n, 2],
                 "level": self.level[n],
+                "pmj_mm": self.pmj_mm[n],
                 **{name: self.measures[name][n] for name in (*MEASURES, "length_mm")},
                 "area_sd_mm2": self.area_sd_mm2[n],
                 "edited": bool(self.edited[n]),
@@ -124,6 +127,7 @@ class SliceTable:
             "stored_slices",
             "position_mm",
             "level",
+            "pmj_mm",
             "points_mm",
             "edited",
             "usable",
@@ -166,6 +170,7 @@ def slice_table(soft: Array, stored: Grid, grid: Grid, record: Record, alignment
         stored_slices(line.slices, stored),
         position,
         level,
+        below_junction_mm(position, alignment.discs),
         line_world(line, grid),
         measures,
         np.isin(line.slices, record.edited),

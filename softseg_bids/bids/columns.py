@@ -36,6 +36,11 @@ _PLAIN: dict[str, tuple[str, str | None]] = {
     "slice": ("Index of the slice in the file, on the voxel axis nearest to superior-inferior", None),
     "position_mm": ("Position along the session's cord axis, 0 at its upper end, growing downwards", _MM),
     "level": ("Vertebral level as a coordinate: 3.4 is four tenths down C3; T1 is 8, L1 is 20", None),
+    "pmj_mm": (
+        "Distance from the pontomedullary junction along the centreline, growing downwards; n/a where the "
+        "junction is not known",
+        _MM,
+    ),
     "x_mm": ("Scanner coordinate of the centreline, to the right", _MM),
     "y_mm": ("Scanner coordinate of the centreline, to the front", _MM),
     "z_mm": ("Scanner coordinate of the centreline, upwards", _MM),
@@ -100,7 +105,7 @@ _LEVELLED: dict[str, tuple[str, dict[str, str]]] = {
         "Where the labels of the region come from; of cord and common, most discs of the image",
         {
             "given": "disc labels of this image",
-            "found": "at least one was found in this image and the others of its session",
+            "found": "at least one was found, by what this image itself shows",
             "shared": "given or found in other images of the session, through scanner space",
             "none": "no levels, or none that are sure",
         },
@@ -109,7 +114,7 @@ _LEVELLED: dict[str, tuple[str, dict[str, str]]] = {
         "Where the cord's direction comes from",
         {
             "own": "the image's own centreline",
-            "session": "the session's longest centreline",
+            "session": "the session's axis: its longest centreline, and what others add to its ends",
             "straight": "a straight line fitted to a short slab",
         },
     ),

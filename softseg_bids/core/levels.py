@@ -19,6 +19,7 @@ __all__ = [
     "LEVEL_NAMES",
     "Region",
     "arc_mm",
+    "below_junction_mm",
     "common_extent",
     "level_coordinate",
     "project",
@@ -91,6 +92,25 @@ def level_coordinate(positions_mm: NDArray[np.floating], disc_positions_mm: Mapp
     return level
 
 
+def below_junction_mm(positions_mm: NDArray[np.floating], disc_positions_mm: Mapping[int, float]) -> Floats:
+    """Distance below the pontomedullary junction along the centreline, negative above it.
+
+    Parameters
+    ----------
+    positions_mm : ndarray, shape (n,)
+    disc_positions_mm : mapping of int to float
+        Position of each label: the junction (50), or the groove (49) in its place.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        NaN where neither is known.
+    """
+    junction = _junction(disc_positions_mm)
+    top = np.nan if junction is None else disc_positions_mm[junction]
+    return np.asarray(np.asarray(positions_mm, dtype=float) - top)
+
+
 def regions(
     disc_positions_mm: Mapping[int, float],
     extent_mm: tuple[float, float] | None = None,
@@ -127,9 +147,8 @@ def regions(
     if 3 in discs:
         around = discs[3] - DISC_HALF_WIDTH_MM, discs[3] + DISC_HALF_WIDTH_MM
         found.append(Region("disc-C2C3", *around, labels=(3,)))
-    for junction in [value for value in (PONTOMEDULLARY_JUNCTION, PONTOMEDULLARY_GROOVE) if value in discs][
-        :1
-    ]:
+    junction = _junction(discs)
+    if junction is not None:
         for distance in pmj_distances_mm:
             middle = discs[junction] + distance
             around = middle - PMJ_HALF_WIDTH_MM, middle + PMJ_HALF_WIDTH_MM
@@ -137,6 +156,11 @@ def regions(
     if extent_mm is None:
         return found
     return [region for region in found if region.start_mm < extent_mm[1] and region.end_mm > extent_mm[0]]
+
+
+def _junction(labels: Mapping[int, float]) -> int | None:
+    """The label that marks the pontomedullary junction, if there is one."""
+    return next((v for v in (PONTOMEDULLARY_JUNCTION, PONTOMEDULLARY_GROOVE) if v in labels), None)
 
 
 def _level_bounds(disc_positions_mm: Mapping[int, float]) -> dict[int, tuple[float, float]]:
