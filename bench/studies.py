@@ -177,8 +177,10 @@ def grouped(rng: Generator) -> Iterator[Finding]:
                     "area_mm2": each["_size"] + own + NOISE_SD * rng.normal(),
                 }
             )
-    row = pick(differences(pd.DataFrame(rows), "group", "HC"), statistic="difference")
-    yield finding("60 people, half of them twice", PATIENT, row)
+    found, study = differences(pd.DataFrame(rows), "group", "HC"), "60 people, half of them twice"
+    yield finding(study, PATIENT, pick(found, statistic="difference"))
+    truth = PATIENT / float(np.hypot(PEOPLE_SD, NOISE_SD))
+    yield finding(study, truth, pick(found, statistic="effect_size"))
 
 
 def multicentric(rng: Generator) -> Iterator[Finding]:

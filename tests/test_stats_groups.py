@@ -134,6 +134,34 @@ class TestGroups:
         found = pick(differences(frame, "pathology", "HC"), **C3, statistic="difference")
         assert "(1|person_id)" in found["formula"]
 
+    def test_the_effect_size_of_people_seen_twice_is_that_of_people_seen_once(self) -> None:
+        """Half of the people are there as two participants, whose noise is a fifth of the people's SD."""
+        rng = np.random.default_rng(3)
+        twice = []
+        for _, row in study(people=240).query("region == 'vert-C3' and contrast == 'T2w'").iterrows():
+            n = int(row["participant_id"][4:])
+            twice += [
+                {**row, "participant_id": f"sub-{n}-{k}", "area_mm2": row["area_mm2"] + rng.normal()}
+                for k in range(1 + n % 2)
+            ]
+        frame = pd.DataFrame(twice)
+        found = differences(frame, "pathology", "HC")
+        size = pick(found, statistic="effect_size")
+        once = differences(frame.drop_duplicates("person_id"), "pathology", "HC")
+        known = pick(once, statistic="effect_size")
+        assert size["estimate"] == pytest.approx(known["estimate"], rel=0.15)
+        assert size["ci_low"] < DIFFERENCE / 27**0.5 < size["ci_high"]
+        assert size["ci_high"] - size["ci_low"] == pytest.approx(known["ci_high"] - known["ci_low"], rel=0.2)
+        difference = pick(found, statistic="difference")
+        assert (difference["n_people"], difference["n_controls"]) == (80, 160)
+
+    def test_two_participants_of_one_person_are_no_group_of_people(self) -> None:
+        frame = study()
+        ill = frame["participant_id"].isin([f"sub-{n:03d}" for n in range(4)])
+        frame.loc[ill, "pathology"] = "ALS"
+        frame.loc[ill, "person_id"] = "one"
+        assert pick(differences(frame, "pathology", "HC"), **C3, group="ALS")["notes"] == "1 people: too few"
+
     def test_group_and_site_the_same(self) -> None:
         frame = study(sites=2)
         frame["pathology"] = np.where(frame["site"] == "S0", "HC", "MS")

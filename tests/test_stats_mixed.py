@@ -97,6 +97,20 @@ def test_degrees_of_freedom_of_a_balanced_mean_are_those_of_its_groups() -> None
     assert found.degrees_of_freedom(np.ones(1)) == pytest.approx(GROUPS - 1, rel=1e-3)
 
 
+def test_total_variance_of_a_balanced_design() -> None:
+    y, _, codes = data()
+    found = fit(y, np.ones((len(y), 1)), [Random(codes)])
+    table = y.reshape(GROUPS, EACH)
+    between, within = EACH * table.mean(axis=1).var(ddof=1), table.var(axis=1, ddof=1).mean()
+    parts = np.array([between / EACH, within * (1 - 1 / EACH)])
+    variance, df = found.total_variance([0])
+    assert variance == pytest.approx(parts.sum(), rel=1e-4)
+    known = parts.sum() ** 2 / (parts**2 / [GROUPS - 1, GROUPS * (EACH - 1)]).sum()
+    assert df == pytest.approx(known, rel=0.01)
+    variance, df = found.total_variance()
+    assert (variance, df) == pytest.approx((within, GROUPS * (EACH - 1)), rel=0.01)
+
+
 def test_jackknife_is_leaving_one_out() -> None:
     y, design, codes = data()
     found = fit(y, design, [Random(codes)])

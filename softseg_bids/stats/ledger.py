@@ -145,11 +145,11 @@ def of_groups(sessions: pd.DataFrame, group: str) -> list[dict[str, Any]]:
     Parameters
     ----------
     sessions : DataFrame
-        One row a session, with the group column.
+        One row a session, with ``person_id`` and the group column.
     group : str
     """
     people = sessions.drop_duplicates("participant_id").dropna(subset=[group])
-    counts = people[group].map(people[group].value_counts())
+    counts = people[group].map(people.groupby(group)["person_id"].nunique())
     few = counts < LEAST_OF_GROUP
     said = counts.astype(str) + " of group " + people[group].astype(str) + f", {LEAST_OF_GROUP} are needed"
     return _persons(people[few], "small group", said[few], ("groups",))
