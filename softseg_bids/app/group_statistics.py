@@ -204,12 +204,12 @@ def harmonised(study: Study) -> tuple[pd.DataFrame, Rows]:
         raise Stop(Exit.USAGE, f"--combat: column {study.group} names no controls; name them with --controls")
     everyone = pd.Series(True, index=study.best.index)
     controls, kept = study.controls(study.best), list(settings.covariates)
-    fit_on = controls
+    fit_on, group = controls, None
     if settings.combat_fit_on == "all":
-        fit_on = everyone
-        # What the disease does is no effect of the scanner.
-        kept += [study.group] if study.group is not None and study.group not in kept else []
-    found = harmonise(study.best, fit_on, kept, controls=controls)
+        fit_on, group = everyone, study.group
+        # What the disease does is no effect of the scanner, nor is what it does with the years.
+        kept += [group] if group is not None and group not in kept else []
+    found = harmonise(study.best, fit_on, kept, controls=controls, group=group)
     return found.areas, found.rows
 
 
