@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from softseg_bids.stats.centres import POOLED, centres, vendor_variation
-from softseg_bids.stats.design import build, names_in, site_term, tidy, usable_covariates
+from softseg_bids.stats.design import build, names_in, once, site_term, tidy, usable_covariates
 from softseg_bids.stats.groups import control_label, differences, group_column
 from softseg_bids.stats.norms import PUBLISHED
 from softseg_bids.stats.power import people_needed, sample_sizes
@@ -258,7 +259,70 @@ class TestCentres:
         plain, moved = centres(frame[~lone]), centres(shifted)
         for name in ("sd_site", "sd_people"):
             want = {"region": "vert-C3", "contrast": POOLED, "statistic": name}
-            assert pick(plain, **want)["estimate"] == pytest.approx(pick(moved, **want)["estimate"], rel=1e-6)
+            assert pick(plain, **want)["estimate"] == pytest.approx(pick(moved, **want)["estimate"], rel=1e-4)
+
+    def test_the_pooled_model_is_the_one_its_formula_names(self) -> None:
+        frame = study(seed=4, people=150, sites=15).query("region == 'vert-C3'")
+        frame = frame[~(frame["participant_id"].str.endswith("7") & (frame["contrast"] == "T1w"))]
+        found = pick(centres(frame), contrast=POOLED, statistic="sd_site")
+        assert found["formula"] == "csa ~ age + sex + C(contrast, Sum) + (1|site) + (1|participant_id)"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            known = smf.mixedlm(
+                "area_mm2 ~ age + sex + contrast", frame, groups="site", re_formula="1",
+                vc_formula={"person": "0 + C(participant_id)"},
+            ).fit()  # fmt: skip
+        assert found["estimate"] == pytest.approx(known.cov_re.iloc[0, 0] ** 0.5, rel=0.01)
+        assert pick(centres(frame), contrast=POOLED, statistic="sd_within_people")["ci_low"] > 0.5
+
+    def test_repeats_do_not_double_the_weight_of_a_contrast(self) -> None:
+        frame = study(people=60, sites=6)
+        again = frame[frame["contrast"] == "T1w"].assign(run="2")
+        single, twice = centres(frame), centres(pd.concat([frame, again]))
+        for name in ("sd_site", "sd_people", "sd_within_people", "icc_site"):
+            want = {"region": "vert-C3", "contrast": POOLED, "statistic": name}
+            assert str(pick(single, **want)) == str(pick(twice, **want))
+
+    def test_intervals_with_noisy_repeats(self) -> None:
+        """Repeats that differ by more than people do: the intervals are of the ratio that is estimated."""
+        rng = np.random.default_rng(8)
+        truth = {"sd_site": 2.5, "sd_people": 2.0, "icc_site": 6.25 / (6.25 + 4.0 + 36.0)}
+        held = dict.fromkeys(truth, 0)
+        person = np.arange(144)
+        base = pd.DataFrame({
+            "participant_id": person.astype(str), "person_id": person.astype(str), "session_id": "",
+            "site": (person % 12).astype(str), "region": "vert-C3", "contrast": "T2w",
+        })  # fmt: skip
+        for _ in range(40):
+            size = 70 + 2.5 * rng.normal(size=12)[person % 12] + 2.0 * rng.normal(size=144)
+            runs = [base.assign(run=run, area_mm2=size + 6.0 * rng.normal(size=144)) for run in ("1", "2")]
+            rows = centres(pd.concat(runs), [])
+            for name, value in truth.items():
+                found = pick(rows, statistic=name)
+                held[name] += found["ci_low"] <= value <= found["ci_high"]
+        assert min(held.values()) >= 35
+
+    def test_travelling_volunteers_are_no_further_people(self) -> None:
+        frame = study(people=60, sites=6)
+        abroad = frame[frame["participant_id"] < "sub-010"]
+        abroad = abroad.assign(
+            participant_id=abroad["participant_id"] + "x", site="S0", area_mm2=abroad["area_mm2"] + 9.0
+        )
+        whole = pd.concat([frame, abroad], ignore_index=True)
+        assert str(centres(whole)) == str(centres(frame))
+        assert str(vendor_variation(whole)) == str(vendor_variation(frame))
+        planned = [row for row in sample_sizes(whole, whole) if row["statistic"] == "people_per_group"]
+        assert planned == [
+            row for row in sample_sizes(frame, frame) if row["statistic"] == "people_per_group"
+        ]
+
+    def test_the_first_visit_of_a_person_counts(self) -> None:
+        frame = pd.DataFrame({
+            "participant_id": ["a", "b", "b", "c"], "person_id": ["p", "p", "p", "q"],
+            "region": "vert-C3", "contrast": "T2w", "years": [2.0, 0.0, 0.0, np.nan],
+        }, index=[5, 5, 6, 7])  # fmt: skip
+        assert once(frame)["participant_id"].tolist() == ["b", "b", "c"]
+        assert once(frame.drop(columns="years"))["participant_id"].tolist() == ["a", "c"]
 
     def test_pooled_over_the_contrast_set_only(self) -> None:
         frame = study(people=120, sites=6)
@@ -287,10 +351,13 @@ class TestCentres:
     def test_variation_of_vendors_by_hand(self) -> None:
         areas = {("A1", "A"): [70.0, 74.0], ("A2", "A"): [80.0, 84.0], ("B1", "B"): [60.0]}
         rows = [
-            {"region": "vert-C3", "contrast": "T2w", "manufacturer": vendor, "site": site, "area_mm2": area}
+            {
+                "region": "vert-C3", "contrast": "T2w", "manufacturer": vendor, "site": site,
+                "area_mm2": area, "participant_id": f"sub-{area}", "person_id": f"sub-{area}",
+            }
             for (site, vendor), values in areas.items()
             for area in values
-        ]
+        ]  # fmt: skip
         found = vendor_variation(pd.DataFrame(rows))
         within, between = (
             pick(found, manufacturer="A", statistic=f"cov_{name}")

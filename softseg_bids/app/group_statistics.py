@@ -21,7 +21,7 @@ from softseg_bids.stats import reference
 from softseg_bids.stats.agreement import agreement
 from softseg_bids.stats.centres import centres, vendor_variation
 from softseg_bids.stats.change import changes, slopes
-from softseg_bids.stats.design import OWN_STRETCHES, usable_covariates
+from softseg_bids.stats.design import OWN_STRETCHES, once, usable_covariates
 from softseg_bids.stats.estimate import Interval
 from softseg_bids.stats.groups import control_label, differences, group_column
 from softseg_bids.stats.harmonise import harmonise
@@ -233,7 +233,7 @@ def _norms(study: Study) -> tuple[Rows, Rows]:
 
 def _profile(study: Study, first: pd.DataFrame) -> Rows:
     """Mean area per vertebral level of each group, and the range of 95 % of new people like them."""
-    part = first[first["region"].isin(LEVELS)]
+    part = once(first[first["region"].isin(LEVELS)])
     label = part[study.group] if study.group else pd.Series("all", index=part.index)
     rows = []
     table = part.groupby(["contrast", label, "region"], sort=False, observed=True)["area_mm2"]

@@ -95,6 +95,28 @@ def usable_covariates(frame: pd.DataFrame, wanted: Iterable[str]) -> tuple[list[
     return kept, notes
 
 
+def once(frame: pd.DataFrame, within: Sequence[str] = ("person_id", "region", "contrast")) -> pd.DataFrame:
+    """The rows of each person's first participant (by ``years``, where there are some), all its repeats.
+
+    Several participants of one person (travelling volunteers, visits under new names) are no independent
+    people.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With ``person_id participant_id``, and what ``within`` names.
+    within : sequence of str
+        Columns within which one participant of a person counts.
+    """
+    keys = list(within)
+    ordered = frame.sort_values("years", kind="stable") if "years" in frame else frame
+    first = ordered.drop_duplicates(keys).set_index(keys)["participant_id"]
+    own: pd.DataFrame = frame[
+        first.reindex(frame.set_index(keys).index).to_numpy() == frame["participant_id"]
+    ]
+    return own
+
+
 def site_term(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
     """How the site enters: ``(1|site)``, ``C(site)`` under 5 sites (with a note), or not at all."""
     count = frame["site"].nunique() if "site" in frame else 0

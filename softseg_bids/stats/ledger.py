@@ -161,14 +161,14 @@ def of_centres(sessions: pd.DataFrame) -> list[dict[str, Any]]:
     Parameters
     ----------
     sessions : DataFrame
-        One row a session: `WHO`, ``site``, ``manufacturer``. Without any site there are no rows: nobody
+        One row a session: `WHO`, ``person_id site manufacturer``. Without any site there are no rows: nobody
         is missing from a comparison that is not there.
     """
     people = sessions.drop_duplicates("participant_id")
     site, maker = (people[name].astype(object).fillna("").astype(str) for name in ("site", "manufacturer"))
     if not (site != "").any():
         return []
-    alone = (site != "") & (site.map(site.value_counts()) < LEAST_OF_SITE)
+    alone = (site != "") & (site.map(people.groupby(site)["person_id"].nunique()) < LEAST_OF_SITE)
     causes = (
         (site == "", "no site", "its site is not known", OF_SITES),
         (alone, "lone site", "there is nobody else of its site", OF_SITES),
