@@ -13,6 +13,7 @@ from softseg_bids.stats.design import LEAST_RANDOM_SITES, Design, build, once, q
 from softseg_bids.stats.estimate import NAN, Interval, mean_interval
 from softseg_bids.stats.mixed import Fit, fit
 from softseg_bids.stats.one_way import one_way, ratio_interval, variance_interval
+from softseg_bids.stats.vendors import vendor
 
 LEAST_EACH = 2
 POOLED = "pooled"
@@ -190,6 +191,7 @@ def vendor_variation(best: pd.DataFrame, outcome: str = "area_mm2") -> list[dict
     keys = ["region", "contrast", "manufacturer"]
     known = best.dropna(subset=[*keys, "site", outcome])
     known = once(known[(known["site"] != "") & (known["manufacturer"] != "")])
+    known = known.assign(manufacturer=known["manufacturer"].map(vendor))
     for key, part in known.groupby(keys, sort=False, observed=True):
         sites = part.groupby("site")[outcome].agg(["mean", "std", "size"])
         whole = sites[sites["size"] >= LEAST_EACH]
