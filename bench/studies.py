@@ -267,6 +267,10 @@ def multicentric(rng: Generator) -> Iterator[Finding]:
 def planned(rng: Generator) -> Iterator[Finding]:
     """Sample size from 40 controls; norms from them, for one more healthy person."""
     rows = [person(rng, n) for n in range(41)]
+    # Beyond the controls' ages there is no range.
+    ages = [row["age"] for row in rows[:40]]
+    age = float(np.clip(rows[40]["age"], min(ages), max(ages)))
+    rows[40] |= {"age": age, "_size": rows[40]["_size"] + AGE * (age - rows[40]["age"])}
     frame = pd.DataFrame([{**row, "area_mm2": row["_size"] + PEOPLE_SD * rng.normal()} for row in rows])
     controls = frame.iloc[:40]
     row = pick(sample_sizes(controls, controls), statistic="people_per_group", effect_percent=5.0)
@@ -280,11 +284,12 @@ def planned(rng: Generator) -> Iterator[Finding]:
         band["reference_low"],
         band["reference_high"],
     )
-    table = pd.DataFrame(
-        {"level": ["C3", "C3"], "sex": ["M", "F"], "n": 50, "csa_mm2_mean": [72.0, 68.0], "csa_mm2_sd": 6.0}
-    )
     level = pd.DataFrame(
         [{**row, "area_mm2": 72 - 4 * (row["sex"] == "F") + 3 + PEOPLE_SD * rng.normal()} for row in rows]
+    )
+    means = [72.0, 68.0] + PEOPLE_SD / np.sqrt(50) * rng.normal(size=2)
+    table = pd.DataFrame(
+        {"level": ["C3", "C3"], "sex": ["M", "F"], "n": 50, "csa_mm2_mean": means, "csa_mm2_sd": PEOPLE_SD}
     )
     _, [offset] = from_table(level, pd.Series(True, index=level.index), table, "table")
     yield finding("41 controls against a table", 3.0, offset)

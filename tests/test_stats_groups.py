@@ -14,11 +14,22 @@ from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from softseg_bids.stats.centres import POOLED, centres, vendor_variation
-from softseg_bids.stats.design import build, names_in, once, site_term, tidy, usable_covariates
+from softseg_bids.stats.design import (
+    MISSING_GROUP,
+    ages,
+    build,
+    names_in,
+    once,
+    quoted,
+    site_term,
+    tidy,
+    usable_covariates,
+)
 from softseg_bids.stats.groups import control_label, differences, group_column
 from softseg_bids.stats.norms import PUBLISHED
 from softseg_bids.stats.power import people_needed, sample_sizes
 from softseg_bids.stats.reference import eligible, from_table, own_controls, published_scope, read_norms
+from softseg_bids.stats.vendors import vendor
 
 DIFFERENCE = -6.0
 
@@ -96,6 +107,40 @@ class TestDesign:
     def test_no_complete_row(self) -> None:
         with pytest.raises(ValueError, match="no complete row"):
             build(study(area_mm2=np.nan), "area_mm2", ["age"])
+
+    def test_pythons_own_words_are_names_of_columns(self) -> None:
+        frame = study().assign(**{"class": np.arange(480) % 7.0})
+        kept, _ = usable_covariates(frame, ["class"])
+        assert build(frame, "area_mm2", [quoted(name) for name in kept]).names[1] == 'Q("class")'
+        found = pick(differences(frame, "pathology", "HC", ["class"]), **C3, statistic="difference")
+        assert found["formula"] == 'csa ~ pathology + Q("class")'
+
+    @pytest.mark.parametrize("name", ["random", "data", "LEAST_KNOWN"])
+    def test_variables_of_the_program_are_no_columns(self, name: str) -> None:
+        with pytest.raises(ValueError, match=name):
+            build(study(), "area_mm2", ["age", name])
+
+    def test_a_group_may_be_called_none(self) -> None:
+        groups = pd.Series(["none", "MS", "unknown", "n/a", ""])
+        assert tidy(groups, MISSING_GROUP).isna().tolist() == [False, False, False, True, True]
+        assert tidy(groups).isna().tolist() == [True, False, True, True, True]
+        assert control_label(tidy(groups, MISSING_GROUP)) == "none"
+
+    def test_ages_as_they_are_written(self) -> None:
+        found = ages(pd.Series(["030Y", "018M", "45-50", 61.5, "40", "89+", None, "inf", "364d"]))
+        assert found.tolist()[:2] == [30.0, 1.5] and found.tolist()[3:5] == [61.5, 40.0]
+        assert found.isna().tolist() == [False, False, True, False, False, True, True, True, False]
+
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            ("SIEMENS", "Siemens"), ("Siemens Healthineers", "Siemens"), ("GE MEDICAL SYSTEMS", "GE"),
+            ("General Electric", "GE"), ("Philips Medical Systems", "Philips"), ("UIH", "United Imaging"),
+            ("GERMAN  coils", "German Coils"), ("A", "A"),
+        ],
+    )  # fmt: skip
+    def test_names_of_vendors(self, text: str, name: str) -> None:
+        assert vendor(text) == name
 
     def test_few_sites_are_fixed(self) -> None:
         assert site_term(study(sites=6)) == (["(1|site)"], [])
@@ -367,6 +412,8 @@ class TestCentres:
         assert within["estimate"] == pytest.approx(100 * np.mean([sd / 72, sd / 82]))
         assert between["estimate"] == pytest.approx(100 * np.std([72, 82], ddof=1) / 77)
         assert "no site with two" in pick(found, manufacturer="B")["notes"]
+        spelt = pd.DataFrame(rows).assign(manufacturer=["SIEMENS", "Siemens", "siemens", "SIEMENS", "Ge"])
+        assert pick(vendor_variation(spelt), manufacturer="Siemens", statistic="mean")["n_people"] == 4
 
 
 class TestNorms:
@@ -399,20 +446,58 @@ class TestNorms:
         rows, offsets = from_table(
             frame, frame["pathology"] == "HC", published_scope(read_norms(PUBLISHED)), "published"
         )
-        offset = pick(offsets, region="vert-C3")
+        offset = pick(offsets, region="vert-C3", statistic="offset")
         part = frame.query("region == 'vert-C3' and contrast == 'T2w' and pathology == 'HC'")
         norm = part["sex"].map({"M": 74.59, "F": 70.21})
         assert offset["estimate"] == pytest.approx((part["area_mm2"] - norm).mean(), abs=1e-6)
         assert {row["contrast"] for row in rows} == {"T2w"}
         mean = np.mean([row["z"] for row in rows if row["participant_id"] in set(part["participant_id"])])
         assert abs(mean) < 0.05
+        distance = part["area_mm2"] - norm
+        table = read_norms(PUBLISHED).query("level == 'C3'").set_index("sex")
+        share = part["sex"].value_counts(normalize=True)
+        own = sum((share[sex] * table["csa_mm2_sd"][sex]) ** 2 / table["n"][sex] for sex in "MF")
+        assert offset["se"] == pytest.approx(np.sqrt(distance.var() / len(distance) + own))
+        assert 50 < offset["df"] < len(distance) + table["n"][["M", "F"]].sum()
+
+    def test_a_table_that_does_not_say_of_how_many_it_is(self, tmp_path: Path) -> None:
+        path = tmp_path / "norms.tsv"
+        path.write_text("level\tsex\tn\tcsa_mm2_mean\tcsa_mm2_sd\nC3\tall\tn/a\t70\t6\n")
+        frame = study(people=90)
+        _, offsets = from_table(frame, frame["pathology"] == "HC", read_norms(path), "mine")
+        offset = pick(offsets, region="vert-C3", contrast="T1w")
+        assert np.isfinite(offset["estimate"]) and np.isnan(offset["ci_low"])
+
+    def test_ages_that_are_text(self) -> None:
+        frame = study(people=200)
+        frame["age"] = frame["age"].map(lambda age: f"0{age:.0f}Y").astype(object)
+        frame.loc[frame["participant_id"] == "sub-003", "age"] = "45-50"
+        rows, _ = from_table(frame, frame["pathology"] == "HC", published_scope(read_norms(PUBLISHED)), "p")
+        assert pick(rows, participant_id="sub-003", region="vert-C3")["notes"] == "age is not known"
+        assert np.isfinite(pick(rows, participant_id="sub-004", region="vert-C3")["z"])
+
+    def test_nobody_is_judged_beyond_the_controls_ages(self) -> None:
+        frame = study(people=90).query("region == 'vert-C3' and contrast == 'T2w'").reset_index(drop=True)
+        healthy = frame["pathology"] == "HC"
+        frame.loc[0, "age"] = 80.0
+        assert not healthy[0]
+        rows = own_controls(frame, healthy).to_dict("records")
+        assert "outside the controls' age, 20-" in rows[0]["notes"]
+        assert np.isnan(
+            [rows[0][name] for name in ("z", "percentile", "reference_low", "expected_mm2")]
+        ).all()
+        inside = frame["age"].between(frame["age"][healthy].min(), frame["age"][healthy].max())
+        assert [np.isfinite(row["z"]) for row in rows] == inside.tolist()
 
     def test_published_norms_are_hidden_without_controls(self) -> None:
         frame = study(people=20)
         rows, offsets = from_table(
             frame, frame["pathology"] == "HC", published_scope(read_norms(PUBLISHED)), "p"
         )
-        assert all("hidden: 13 controls" in row["notes"] and "z" not in row for row in [*rows, *offsets])
+        hidden = [row for row in offsets if row["statistic"] == "offset"]
+        assert all("hidden: 13 controls" in row["notes"] and "z" not in row for row in [*rows, *hidden])
+        lacking = {(row["region"], row["contrast"]) for row in offsets if row not in hidden}
+        assert lacking == {("vert-C3", "T1w"), ("vert-C4", "T1w")}
 
     def test_ages_beyond_the_table(self) -> None:
         frame = study(people=200)

@@ -11,6 +11,7 @@ from softseg_bids.stats.centres import LEAST_EACH as LEAST_OF_SITE
 from softseg_bids.stats.design import OWN_STRETCHES, names_in
 from softseg_bids.stats.groups import LEAST_EACH as LEAST_OF_GROUP
 from softseg_bids.stats.harmonise import EVERY_BATCH, batch_names
+from softseg_bids.stats.reference import NOT_IN_TABLE, eligible
 
 FAR = "far_from_isocentre"
 WHO = ["participant_id", "session_id"]
@@ -206,6 +207,26 @@ def of_batches(best: pd.DataFrame, harmonisation: Iterable[dict[str, Any]]) -> l
             there &= (best["region"] == refusal["region"]) & (best["contrast"] == refusal["contrast"])
         rows += _regions(best[there], "refused batch", refusal["notes"], ("harmonisation",))
     return rows
+
+
+def of_norms(best: pd.DataFrame, offsets: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Images whose regions or contrast a table of norms has nothing of.
+
+    Parameters
+    ----------
+    best : DataFrame
+        One row a session, contrast and region, with ``source_image csa_fit flags``.
+    offsets : iterable of dict
+        Rows of the table of offsets.
+    """
+    without = {(row["region"], row["contrast"]) for row in offsets if row["statistic"] == NOT_IN_TABLE}
+    if not without:
+        return []
+    there, _ = eligible(best)
+    outside = pd.MultiIndex.from_frame(there[["region", "contrast"]]).isin(list(without))
+    return _regions(
+        there[outside], "no norm", "the table of norms has no such region and contrast", ("norms",)
+    )
 
 
 def _persons(
