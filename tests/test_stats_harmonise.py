@@ -319,7 +319,7 @@ class TestOverlap:
         more = study().assign(site="S3").query("participant_id < 'sub-045'")
         more = more.assign(participant_id=more["participant_id"] + "x", person_id=more["person_id"] + "x")
         whole = pd.concat([frame, more], ignore_index=True)
-        found = harmonise(whole, whole["group"] == "HC")
+        found = harmonise(whole, everyone(whole), controls=whole["group"] == "HC")
         refused = {row["batch"][:2]: row["notes"] for row in found.rows if row["statistic"] == "refused"}
         assert set(refused) == {"S1", "S2"} and "does not overlap" in refused["S1"]
 
