@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,6 +177,8 @@ class _Model:
                 self.dense = self.ztz.toarray()
         self.btb = self.both.T @ self.both
         self.df = self.n - self.p
+        # Degrees of freedom of many sums of coefficients (one a site) look at the same few points.
+        self.pieces_at = lru_cache(maxsize=9)(lambda *theta: self.pieces(np.array(theta)))
 
     # Parameters: an angle for each intercept (its tangent is the ratio of SDs), the lower
     # triangle of the relative Cholesky factor for a term with slopes.
@@ -319,7 +322,7 @@ class _Model:
             moved = theta.copy()
             for index, step in moves:
                 moved[index] += step
-            found = self.pieces(moved)
+            found = self.pieces_at(*moved)
             spread = relative(moved, found)
             return found.logdet + found.rss / variance, found.rss / variance, variance * spread
 
