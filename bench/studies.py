@@ -142,6 +142,38 @@ def repeated(rng: Generator) -> Iterator[Finding]:
     yield "annual_mm2", "one person, two years", -1.0, row["annual_ci_low"], row["annual_ci_high"]
 
 
+def revisited(rng: Generator) -> Iterator[Finding]:
+    """20 people in two sessions of three contrasts; and 12 sites of 12, whose noisy scans are repeated."""
+    visit_sd, noise, own = 1.5, 6.0, 2.0
+    rows = []
+    for n in range(20):
+        size = MEAN + PEOPLE_SD * rng.normal()
+        for visit in "AB":
+            there = size + visit_sd * rng.normal()
+            rows += [
+                {**person(rng, n), "session_id": visit, "contrast": name, "area_mm2": area}
+                for name, area in zip(NAMES, there + NOISE_SD * rng.normal(size=3), strict=False)
+            ]
+    model, study = contrast_effects(pd.DataFrame(rows), NAMES), "20 people, 2 sessions, 3 contrasts"
+    share = PEOPLE_SD**2 / (PEOPLE_SD**2 + NOISE_SD**2)
+    for name, truth in (
+        ("sd_between_people", PEOPLE_SD), ("sd_within_people", NOISE_SD), ("share_between_people", share),
+    ):  # fmt: skip
+        yield finding(study, truth, pick(model, statistic=name))
+    shift = SITE_SD * rng.normal(size=12)
+    rows = []
+    for n in range(144):
+        size = MEAN + shift[n % 12] + own * rng.normal()
+        rows += [
+            {**person(rng, n, site=f"S{n % 12:02d}"), "run": run, "area_mm2": size + noise * rng.normal()}
+            for run in "12"
+        ]
+    found, study = centres(pd.DataFrame(rows), []), "12 sites of 12, twice, noisy"
+    share = SITE_SD**2 / (SITE_SD**2 + own**2 + noise**2)
+    for name, truth in (("sd_site", SITE_SD), ("sd_people", own), ("icc_site", share)):
+        yield finding(study, truth, pick(found, statistic=name))
+
+
 def grouped(rng: Generator) -> Iterator[Finding]:
     """Patients and controls: one site, patients more spread; and eight sites of unequal mixes."""
     rows = [person(rng, n, patient=n < 20) for n in range(70)]
@@ -177,8 +209,10 @@ def grouped(rng: Generator) -> Iterator[Finding]:
                     "area_mm2": each["_size"] + own + NOISE_SD * rng.normal(),
                 }
             )
-    row = pick(differences(pd.DataFrame(rows), "group", "HC"), statistic="difference")
-    yield finding("60 people, half of them twice", PATIENT, row)
+    found, study = differences(pd.DataFrame(rows), "group", "HC"), "60 people, half of them twice"
+    yield finding(study, PATIENT, pick(found, statistic="difference"))
+    truth = PATIENT / float(np.hypot(PEOPLE_SD, NOISE_SD))
+    yield finding(study, truth, pick(found, statistic="effect_size"))
 
 
 def multicentric(rng: Generator) -> Iterator[Finding]:
@@ -209,6 +243,7 @@ def multicentric(rng: Generator) -> Iterator[Finding]:
     yield finding(study, shift[0] - shift.mean(), pick(found, statistic="site_effect", site="S00"))
     found = centres(pd.DataFrame(again))
     yield finding(f"{study}, some twice", SITE_SD, pick(found, statistic="sd_site"))
+    yield finding(f"{study}, some twice", PEOPLE_SD, pick(found, statistic="sd_people"))
     yield finding(f"{study}, some twice", NOISE_SD, pick(found, statistic="sd_repeat"))
     share = SITE_SD**2 / (SITE_SD**2 + PEOPLE_SD**2 + NOISE_SD**2)
     yield finding(f"{study}, some twice", share, pick(found, statistic="icc_site"))
@@ -232,6 +267,10 @@ def multicentric(rng: Generator) -> Iterator[Finding]:
 def planned(rng: Generator) -> Iterator[Finding]:
     """Sample size from 40 controls; norms from them, for one more healthy person."""
     rows = [person(rng, n) for n in range(41)]
+    # Beyond the controls' ages there is no range.
+    ages = [row["age"] for row in rows[:40]]
+    age = float(np.clip(rows[40]["age"], min(ages), max(ages)))
+    rows[40] |= {"age": age, "_size": rows[40]["_size"] + AGE * (age - rows[40]["age"])}
     frame = pd.DataFrame([{**row, "area_mm2": row["_size"] + PEOPLE_SD * rng.normal()} for row in rows])
     controls = frame.iloc[:40]
     row = pick(sample_sizes(controls, controls), statistic="people_per_group", effect_percent=5.0)
@@ -245,11 +284,12 @@ def planned(rng: Generator) -> Iterator[Finding]:
         band["reference_low"],
         band["reference_high"],
     )
-    table = pd.DataFrame(
-        {"level": ["C3", "C3"], "sex": ["M", "F"], "n": 50, "csa_mm2_mean": [72.0, 68.0], "csa_mm2_sd": 6.0}
-    )
     level = pd.DataFrame(
         [{**row, "area_mm2": 72 - 4 * (row["sex"] == "F") + 3 + PEOPLE_SD * rng.normal()} for row in rows]
+    )
+    means = [72.0, 68.0] + PEOPLE_SD / np.sqrt(50) * rng.normal(size=2)
+    table = pd.DataFrame(
+        {"level": ["C3", "C3"], "sex": ["M", "F"], "n": 50, "csa_mm2_mean": means, "csa_mm2_sd": PEOPLE_SD}
     )
     _, [offset] = from_table(level, pd.Series(True, index=level.index), table, "table")
     yield finding("41 controls against a table", 3.0, offset)
@@ -301,6 +341,7 @@ def with_outliers(rng: Generator) -> Iterator[Finding]:
 
 STUDIES: tuple[Callable[[Generator], Iterator[Finding]], ...] = (
     over_contrasts, unequal_contrasts, repeated, grouped, multicentric, planned, over_time, with_outliers,
+    revisited,
 )  # fmt: skip
 
 

@@ -248,10 +248,58 @@ def test_options_that_name_what_is_not_there(
 def test_published_norms_are_hidden_or_bridged(tmp_path: Path) -> None:
     study(tmp_path, 48)
     assert group(tmp_path, "--norms", "published") == 0
-    [offset] = table(tmp_path, "norms_offset", region="vert-C3")
+    [offset] = table(tmp_path, "norms_offset", region="vert-C3", statistic="offset")
     assert offset["contrast"] == "T2w" and "Imaging Neuroscience" in offset["formula"]
     assert float(offset["ci_low"]) < float(offset["estimate"]) < float(offset["ci_high"])
     assert {each["contrast"] for each in table(tmp_path, "norms")} == {"T2w"}
+    lacking = table(tmp_path, "norms_offset", statistic="not_in_table")
+    assert {each["contrast"] for each in lacking} == {"T1w", "MTon"}
+    assert lacking[0]["notes"] == "the table of norms has no T1w of vert-C3"
+    missing = table(tmp_path, "missing", status="no norm", participant_id="sub-001")
+    assert {each["contrast"] for each in missing} == {"T1w", "MTon"}
+    assert {each["figures"] for each in missing} == {"norms"} and "vert-C3" in missing[0]["region"]
+
+
+def test_groups_may_be_called_none_and_ages_be_those_of_dicom(tmp_path: Path) -> None:
+    """`pathology: none` is a group of controls; an age that is no single number is not known."""
+    for n in range(60):
+        who, area = f"{n:02d}", 70.0 + n % 7 - 6 * (n % 3 == 0)
+        age = "45-50" if n % 6 == 0 else f"0{20 + n % 30}Y"
+        person = {"pathology": "MS" if n % 3 == 0 else "none", "age": age, "sex": "MF"[n % 2]}
+        rows = [row("T2w", "vert-C3", who, area_mm2=area, coverage=1.0)]
+        write_session(tmp_path, who, rows, participant_row=person)
+    assert group(tmp_path, "--norms", "published") == 0
+    [found] = table(tmp_path, "groups", statistic="difference")
+    assert found["versus"] == "none" and found["n_controls"] == "40"
+    [offset] = table(tmp_path, "norms_offset", statistic="offset")
+    assert offset["n_people"] == "40"
+    notes = {each["notes"] for each in table(tmp_path, "norms")}
+    assert "age is not known" in notes and any("applied" in note for note in notes)
+    ages = table(tmp_path, "missing", status="no covariate")
+    assert len(ages) == 10 and {each["reason"] for each in ages} == {"age is not known"}
+
+
+def test_a_vendor_has_one_name(tmp_path: Path) -> None:
+    names = ("SIEMENS", "Siemens", "Siemens Healthineers", "GE MEDICAL SYSTEMS")
+    for n in range(16):
+        facts = {"manufacturer": names[n % 4], "site": f"S{n % 4}", "area_mm2": 70.0 + n % 5}
+        each = row("T2w", "vert-C3", f"{n:02d}", coverage=1.0, **facts)
+        write_session(tmp_path, f"{n:02d}", [each], participant_row={"pathology": "HC"})
+    assert group(tmp_path) == 0
+    rows = table(tmp_path, "vendors", statistic="cov_within_site")
+    assert {each["manufacturer"]: each["n_sites"] for each in rows} == {"Siemens": "3", "GE": "1"}
+    # The page's plots are drawn from this table.
+    assert {each["manufacturer"] for each in table(tmp_path, "csa")} == {"Siemens", "GE"}
+
+
+def test_a_traveller_is_one_person_of_the_profile(tmp_path: Path) -> None:
+    for n in range(8):
+        each = row("T2w", "vert-C3", f"{n:02d}", coverage=1.0, area_mm2=70.0 + n, site=f"S{n % 2}")
+        own = {"pathology": "HC", "person_id": f"p{n // 2}"}
+        write_session(tmp_path, f"{n:02d}", [each], participant_row=own)
+    assert group(tmp_path) == 0
+    [found] = table(tmp_path, "profile")
+    assert found["n_people"] == "4" and float(found["mean_mm2"]) == 73.0
 
 
 class TestExclusions:

@@ -156,10 +156,47 @@ def test_a_contrast_of_one_person_leaves_the_models_own_errors() -> None:
     assert "Satterthwaite" in pick(contrast_effects(lone, NAMES), contrast="T1w", statistic="bias")["method"]
 
 
+def visits(people: int = 20) -> pd.DataFrame:
+    """Two visits of each, which differ by 3 mm2 (SD) beyond the people's 7 and the images' 1."""
+    rng = np.random.default_rng(2)
+    frame = study(people=people)
+    again = frame.assign(session_id="ses-B")
+    both = pd.concat([frame.assign(session_id="ses-A"), again], ignore_index=True)
+    visit = both.groupby(["participant_id", "session_id"], sort=False).ngroup().to_numpy()
+    both["area_mm2"] += 3 * rng.normal(size=visit.max() + 1)[visit] + 0.1 * rng.normal(size=len(both))
+    return both
+
+
 def test_several_sessions_of_a_person() -> None:
-    first, second = study(0, people=15), study(1, people=15).assign(session_id="ses-B")
-    rows = contrast_effects(pd.concat([first.assign(session_id="ses-A"), second]), NAMES)
-    assert "several sessions" in pick(rows, statistic="sd_between_people")["notes"]
+    rows = contrast_effects(visits(), NAMES)
+    for name, truth in (
+        ("sd_between_people", 7.0),
+        ("sd_within_people", 1.0),
+        ("share_between_people", 0.98),
+    ):
+        found = pick(rows, statistic=name)
+        assert found["ci_low"] < truth < found["ci_high"]
+        assert found["ci_low"] < found["estimate"] < found["ci_high"]
+        assert "sessions within people" in found["method"]
+
+
+def test_sessions_of_one_contrast_each_have_no_intervals() -> None:
+    frame = study()
+    apart = frame.assign(session_id="ses-" + frame["contrast"])
+    found = pick(contrast_effects(apart, NAMES), statistic="sd_between_people")
+    assert "no intervals: too few rows" in found["notes"] and np.isnan(found["ci_low"])
+    assert found["estimate"] > 0
+
+
+def test_two_participants_of_one_person_are_two_sessions() -> None:
+    """As in `agreement.VISIT`: without session ids, the participants tell the visits apart."""
+    frame = visits()
+    named = frame.assign(
+        participant_id=frame["participant_id"] + frame["session_id"].str[-1], session_id=None
+    )
+    for name in ("sd_between_people", "sd_within_people", "share_between_people"):
+        one, other = (pick(contrast_effects(each, NAMES), statistic=name) for each in (frame, named))
+        assert str(one) == str(other)
 
 
 def test_one_contrast_has_no_model() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,22 @@ from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from softseg_bids.stats.centres import POOLED, centres, vendor_variation
-from softseg_bids.stats.design import build, names_in, site_term, tidy, usable_covariates
+from softseg_bids.stats.design import (
+    MISSING_GROUP,
+    ages,
+    build,
+    names_in,
+    once,
+    quoted,
+    site_term,
+    tidy,
+    usable_covariates,
+)
 from softseg_bids.stats.groups import control_label, differences, group_column
 from softseg_bids.stats.norms import PUBLISHED
 from softseg_bids.stats.power import people_needed, sample_sizes
 from softseg_bids.stats.reference import eligible, from_table, own_controls, published_scope, read_norms
+from softseg_bids.stats.vendors import vendor
 
 DIFFERENCE = -6.0
 
@@ -96,6 +108,40 @@ class TestDesign:
         with pytest.raises(ValueError, match="no complete row"):
             build(study(area_mm2=np.nan), "area_mm2", ["age"])
 
+    def test_pythons_own_words_are_names_of_columns(self) -> None:
+        frame = study().assign(**{"class": np.arange(480) % 7.0})
+        kept, _ = usable_covariates(frame, ["class"])
+        assert build(frame, "area_mm2", [quoted(name) for name in kept]).names[1] == 'Q("class")'
+        found = pick(differences(frame, "pathology", "HC", ["class"]), **C3, statistic="difference")
+        assert found["formula"] == 'csa ~ pathology + Q("class")'
+
+    @pytest.mark.parametrize("term", ["data['age']", "frame.age"])
+    def test_variables_of_the_program_are_no_columns(self, term: str) -> None:
+        with pytest.raises(ValueError, match=f"name '{term[:4]}"):
+            build(study(), "area_mm2", ["sex", term])
+
+    def test_a_group_may_be_called_none(self) -> None:
+        groups = pd.Series(["none", "MS", "unknown", "n/a", ""])
+        assert tidy(groups, MISSING_GROUP).isna().tolist() == [False, False, False, True, True]
+        assert tidy(groups).isna().tolist() == [True, False, True, True, True]
+        assert control_label(tidy(groups, MISSING_GROUP)) == "none"
+
+    def test_ages_as_they_are_written(self) -> None:
+        found = ages(pd.Series(["030Y", "018M", "45-50", 61.5, "40", "89+", None, "inf", "364d"]))
+        assert found.tolist()[:2] == [30.0, 1.5] and found.tolist()[3:5] == [61.5, 40.0]
+        assert found.isna().tolist() == [False, False, True, False, False, True, True, True, False]
+
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            ("SIEMENS", "Siemens"), ("Siemens Healthineers", "Siemens"), ("GE MEDICAL SYSTEMS", "GE"),
+            ("General Electric", "GE"), ("Philips Medical Systems", "Philips"), ("UIH", "United Imaging"),
+            ("GERMAN  coils", "German Coils"), ("A", "A"),
+        ],
+    )  # fmt: skip
+    def test_names_of_vendors(self, text: str, name: str) -> None:
+        assert vendor(text) == name
+
     def test_few_sites_are_fixed(self) -> None:
         assert site_term(study(sites=6)) == (["(1|site)"], [])
         assert site_term(study(sites=3))[0] == ["C(site)"] and site_term(study())[0] == []
@@ -133,6 +179,34 @@ class TestGroups:
         frame["person_id"] = "p" + (frame["participant_id"].str[4:].astype(int) // 2).astype(str)
         found = pick(differences(frame, "pathology", "HC"), **C3, statistic="difference")
         assert "(1|person_id)" in found["formula"]
+
+    def test_the_effect_size_of_people_seen_twice_is_that_of_people_seen_once(self) -> None:
+        """Half of the people are there as two participants, whose noise is a fifth of the people's SD."""
+        rng = np.random.default_rng(3)
+        twice = []
+        for _, row in study(people=240).query("region == 'vert-C3' and contrast == 'T2w'").iterrows():
+            n = int(row["participant_id"][4:])
+            twice += [
+                {**row, "participant_id": f"sub-{n}-{k}", "area_mm2": row["area_mm2"] + rng.normal()}
+                for k in range(1 + n % 2)
+            ]
+        frame = pd.DataFrame(twice)
+        found = differences(frame, "pathology", "HC")
+        size = pick(found, statistic="effect_size")
+        once = differences(frame.drop_duplicates("person_id"), "pathology", "HC")
+        known = pick(once, statistic="effect_size")
+        assert size["estimate"] == pytest.approx(known["estimate"], rel=0.15)
+        assert size["ci_low"] < DIFFERENCE / 27**0.5 < size["ci_high"]
+        assert size["ci_high"] - size["ci_low"] == pytest.approx(known["ci_high"] - known["ci_low"], rel=0.2)
+        difference = pick(found, statistic="difference")
+        assert (difference["n_people"], difference["n_controls"]) == (80, 160)
+
+    def test_two_participants_of_one_person_are_no_group_of_people(self) -> None:
+        frame = study()
+        ill = frame["participant_id"].isin([f"sub-{n:03d}" for n in range(4)])
+        frame.loc[ill, "pathology"] = "ALS"
+        frame.loc[ill, "person_id"] = "one"
+        assert pick(differences(frame, "pathology", "HC"), **C3, group="ALS")["notes"] == "1 people: too few"
 
     def test_group_and_site_the_same(self) -> None:
         frame = study(sites=2)
@@ -230,7 +304,70 @@ class TestCentres:
         plain, moved = centres(frame[~lone]), centres(shifted)
         for name in ("sd_site", "sd_people"):
             want = {"region": "vert-C3", "contrast": POOLED, "statistic": name}
-            assert pick(plain, **want)["estimate"] == pytest.approx(pick(moved, **want)["estimate"], rel=1e-6)
+            assert pick(plain, **want)["estimate"] == pytest.approx(pick(moved, **want)["estimate"], rel=1e-4)
+
+    def test_the_pooled_model_is_the_one_its_formula_names(self) -> None:
+        frame = study(seed=4, people=150, sites=15).query("region == 'vert-C3'")
+        frame = frame[~(frame["participant_id"].str.endswith("7") & (frame["contrast"] == "T1w"))]
+        found = pick(centres(frame), contrast=POOLED, statistic="sd_site")
+        assert found["formula"] == "csa ~ age + sex + C(contrast, Sum) + (1|site) + (1|participant_id)"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            known = smf.mixedlm(
+                "area_mm2 ~ age + sex + contrast", frame, groups="site", re_formula="1",
+                vc_formula={"person": "0 + C(participant_id)"},
+            ).fit()  # fmt: skip
+        assert found["estimate"] == pytest.approx(known.cov_re.iloc[0, 0] ** 0.5, rel=0.01)
+        assert pick(centres(frame), contrast=POOLED, statistic="sd_within_people")["ci_low"] > 0.5
+
+    def test_repeats_do_not_double_the_weight_of_a_contrast(self) -> None:
+        frame = study(people=60, sites=6)
+        again = frame[frame["contrast"] == "T1w"].assign(run="2")
+        single, twice = centres(frame), centres(pd.concat([frame, again]))
+        for name in ("sd_site", "sd_people", "sd_within_people", "icc_site"):
+            want = {"region": "vert-C3", "contrast": POOLED, "statistic": name}
+            assert str(pick(single, **want)) == str(pick(twice, **want))
+
+    def test_intervals_with_noisy_repeats(self) -> None:
+        """Repeats that differ by more than people do: the intervals are of the ratio that is estimated."""
+        rng = np.random.default_rng(8)
+        truth = {"sd_site": 2.5, "sd_people": 2.0, "icc_site": 6.25 / (6.25 + 4.0 + 36.0)}
+        held = dict.fromkeys(truth, 0)
+        person = np.arange(144)
+        base = pd.DataFrame({
+            "participant_id": person.astype(str), "person_id": person.astype(str), "session_id": "",
+            "site": (person % 12).astype(str), "region": "vert-C3", "contrast": "T2w",
+        })  # fmt: skip
+        for _ in range(40):
+            size = 70 + 2.5 * rng.normal(size=12)[person % 12] + 2.0 * rng.normal(size=144)
+            runs = [base.assign(run=run, area_mm2=size + 6.0 * rng.normal(size=144)) for run in ("1", "2")]
+            rows = centres(pd.concat(runs), [])
+            for name, value in truth.items():
+                found = pick(rows, statistic=name)
+                held[name] += found["ci_low"] <= value <= found["ci_high"]
+        assert min(held.values()) >= 35
+
+    def test_travelling_volunteers_are_no_further_people(self) -> None:
+        frame = study(people=60, sites=6)
+        abroad = frame[frame["participant_id"] < "sub-010"]
+        abroad = abroad.assign(
+            participant_id=abroad["participant_id"] + "x", site="S0", area_mm2=abroad["area_mm2"] + 9.0
+        )
+        whole = pd.concat([frame, abroad], ignore_index=True)
+        assert str(centres(whole)) == str(centres(frame))
+        assert str(vendor_variation(whole)) == str(vendor_variation(frame))
+        planned = [row for row in sample_sizes(whole, whole) if row["statistic"] == "people_per_group"]
+        assert planned == [
+            row for row in sample_sizes(frame, frame) if row["statistic"] == "people_per_group"
+        ]
+
+    def test_the_first_visit_of_a_person_counts(self) -> None:
+        frame = pd.DataFrame({
+            "participant_id": ["a", "b", "b", "c"], "person_id": ["p", "p", "p", "q"],
+            "region": "vert-C3", "contrast": "T2w", "years": [2.0, 0.0, 0.0, np.nan],
+        }, index=[5, 5, 6, 7])  # fmt: skip
+        assert once(frame)["participant_id"].tolist() == ["b", "b", "c"]
+        assert once(frame.drop(columns="years"))["participant_id"].tolist() == ["a", "c"]
 
     def test_pooled_over_the_contrast_set_only(self) -> None:
         frame = study(people=120, sites=6)
@@ -259,10 +396,13 @@ class TestCentres:
     def test_variation_of_vendors_by_hand(self) -> None:
         areas = {("A1", "A"): [70.0, 74.0], ("A2", "A"): [80.0, 84.0], ("B1", "B"): [60.0]}
         rows = [
-            {"region": "vert-C3", "contrast": "T2w", "manufacturer": vendor, "site": site, "area_mm2": area}
+            {
+                "region": "vert-C3", "contrast": "T2w", "manufacturer": vendor, "site": site,
+                "area_mm2": area, "participant_id": f"sub-{area}", "person_id": f"sub-{area}",
+            }
             for (site, vendor), values in areas.items()
             for area in values
-        ]
+        ]  # fmt: skip
         found = vendor_variation(pd.DataFrame(rows))
         within, between = (
             pick(found, manufacturer="A", statistic=f"cov_{name}")
@@ -272,6 +412,8 @@ class TestCentres:
         assert within["estimate"] == pytest.approx(100 * np.mean([sd / 72, sd / 82]))
         assert between["estimate"] == pytest.approx(100 * np.std([72, 82], ddof=1) / 77)
         assert "no site with two" in pick(found, manufacturer="B")["notes"]
+        spelt = pd.DataFrame(rows).assign(manufacturer=["SIEMENS", "Siemens", "siemens", "SIEMENS", "Ge"])
+        assert pick(vendor_variation(spelt), manufacturer="Siemens", statistic="mean")["n_people"] == 4
 
 
 class TestNorms:
@@ -304,20 +446,58 @@ class TestNorms:
         rows, offsets = from_table(
             frame, frame["pathology"] == "HC", published_scope(read_norms(PUBLISHED)), "published"
         )
-        offset = pick(offsets, region="vert-C3")
+        offset = pick(offsets, region="vert-C3", statistic="offset")
         part = frame.query("region == 'vert-C3' and contrast == 'T2w' and pathology == 'HC'")
         norm = part["sex"].map({"M": 74.59, "F": 70.21})
         assert offset["estimate"] == pytest.approx((part["area_mm2"] - norm).mean(), abs=1e-6)
         assert {row["contrast"] for row in rows} == {"T2w"}
         mean = np.mean([row["z"] for row in rows if row["participant_id"] in set(part["participant_id"])])
         assert abs(mean) < 0.05
+        distance = part["area_mm2"] - norm
+        table = read_norms(PUBLISHED).query("level == 'C3'").set_index("sex")
+        share = part["sex"].value_counts(normalize=True)
+        own = sum((share[sex] * table["csa_mm2_sd"][sex]) ** 2 / table["n"][sex] for sex in "MF")
+        assert offset["se"] == pytest.approx(np.sqrt(distance.var() / len(distance) + own))
+        assert 50 < offset["df"] < len(distance) + table["n"][["M", "F"]].sum()
+
+    def test_a_table_that_does_not_say_of_how_many_it_is(self, tmp_path: Path) -> None:
+        path = tmp_path / "norms.tsv"
+        path.write_text("level\tsex\tn\tcsa_mm2_mean\tcsa_mm2_sd\nC3\tall\tn/a\t70\t6\n")
+        frame = study(people=90)
+        _, offsets = from_table(frame, frame["pathology"] == "HC", read_norms(path), "mine")
+        offset = pick(offsets, region="vert-C3", contrast="T1w")
+        assert np.isfinite(offset["estimate"]) and np.isnan(offset["ci_low"])
+
+    def test_ages_that_are_text(self) -> None:
+        frame = study(people=200)
+        frame["age"] = frame["age"].map(lambda age: f"0{age:.0f}Y").astype(object)
+        frame.loc[frame["participant_id"] == "sub-003", "age"] = "45-50"
+        rows, _ = from_table(frame, frame["pathology"] == "HC", published_scope(read_norms(PUBLISHED)), "p")
+        assert pick(rows, participant_id="sub-003", region="vert-C3")["notes"] == "age is not known"
+        assert np.isfinite(pick(rows, participant_id="sub-004", region="vert-C3")["z"])
+
+    def test_nobody_is_judged_beyond_the_controls_ages(self) -> None:
+        frame = study(people=90).query("region == 'vert-C3' and contrast == 'T2w'").reset_index(drop=True)
+        healthy = frame["pathology"] == "HC"
+        frame.loc[0, "age"] = 80.0
+        assert not healthy[0]
+        rows = own_controls(frame, healthy).to_dict("records")
+        assert "outside the controls' age, 20-" in rows[0]["notes"]
+        assert np.isnan(
+            [rows[0][name] for name in ("z", "percentile", "reference_low", "expected_mm2")]
+        ).all()
+        inside = frame["age"].between(frame["age"][healthy].min(), frame["age"][healthy].max())
+        assert [np.isfinite(row["z"]) for row in rows] == inside.tolist()
 
     def test_published_norms_are_hidden_without_controls(self) -> None:
         frame = study(people=20)
         rows, offsets = from_table(
             frame, frame["pathology"] == "HC", published_scope(read_norms(PUBLISHED)), "p"
         )
-        assert all("hidden: 13 controls" in row["notes"] and "z" not in row for row in [*rows, *offsets])
+        hidden = [row for row in offsets if row["statistic"] == "offset"]
+        assert all("hidden: 13 controls" in row["notes"] and "z" not in row for row in [*rows, *hidden])
+        lacking = {(row["region"], row["contrast"]) for row in offsets if row not in hidden}
+        assert lacking == {("vert-C3", "T1w"), ("vert-C4", "T1w")}
 
     def test_ages_beyond_the_table(self) -> None:
         frame = study(people=200)

@@ -227,3 +227,120 @@ def test_nothing_left_to_fit() -> None:
     kept = [only[row.site] == (row.region, row.contrast) for row in frame.itertuples()]
     found = harmonise(frame[kept], everyone(frame[kept]))
     assert found.areas.empty and "no feature has 10 rows" in found.rows[-1]["notes"]
+
+
+def visits(upgraded: int = 24, people: int = 36, loss: float = 3.0, **changes: object) -> pd.DataFrame:
+    """Two visits two years apart at three sites, whose people lose area; some come to a new scanner then."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for n in range(people):
+        size = 72 + 5 * rng.normal()
+        for visit in (0, 1):
+            new = visit == 1 and n < upgraded
+            area = size - loss * visit + 2.0 * new + 0.3 * rng.normal()
+            rows.append({
+                "participant_id": f"sub-{n:02d}", "person_id": f"p{n}", "session_id": f"ses-{visit}",
+                "region": "vert-C3", "contrast": "T2w", "area_mm2": area, "source_image": f"{n}_{visit}",
+                "site": "S", "scanner": "new" if new else "old", "software": "1", "age": 30.0 + n % 20,
+                "sex": "MF"[n % 2], "years": 2.0 * visit, "group": "HC",
+            })  # fmt: skip
+    return pd.DataFrame(rows).assign(**changes)
+
+
+def lost(frame: pd.DataFrame, areas: pd.DataFrame) -> pd.Series:
+    """What each person loses between the visits, harmonised."""
+    table = areas.pivot_table(index="participant_id", columns="session_id", values="area_harmonised_mm2")
+    return table["ses-0"] - table["ses-1"]
+
+
+class TestTime:
+    """What people lose with the years is no effect of the scanners that change with them."""
+
+    @pytest.mark.parametrize("years", [True, False])
+    def test_a_loss_is_kept(self, years: bool) -> None:
+        frame = visits() if years else visits().drop(columns="years")
+        found = harmonise(frame, everyone(frame))
+        assert lost(frame, found.areas).mean() == pytest.approx(3.0, abs=0.4)
+        shifts = [row["estimate"] for row in found.rows if row["statistic"] == "shift"]
+        assert np.ptp(shifts) == pytest.approx(2.0, abs=0.5)
+        assert ("order is kept as time" in found.rows[0]["notes"]) != years
+
+    def test_each_group_keeps_its_own(self) -> None:
+        frame = visits(people=60, upgraded=40)
+        ill = frame["person_id"].str[1:].astype(int) % 3 == 0
+        frame["group"] = np.where(ill, "MS", "HC")
+        frame["area_mm2"] -= 4.0 * (ill & (frame["session_id"] == "ses-1"))
+        found = harmonise(frame, everyone(frame), ("age", "group"), controls=~ill, group="group")
+        loss = lost(frame, found.areas)
+        of_ill = loss.index.isin(frame.loc[ill, "participant_id"])
+        assert loss[of_ill].mean() == pytest.approx(7.0, abs=0.5)
+        assert loss[~of_ill].mean() == pytest.approx(3.0, abs=0.5)
+
+    def test_a_scanner_that_came_with_the_second_visit_is_refused(self) -> None:
+        frame = visits(upgraded=36)
+        found = harmonise(frame, everyone(frame))
+        assert found.areas.empty
+        reasons = [row["notes"] for row in found.rows[:2]]
+        assert all("not to be told from time" in reason and "0 people" in reason for reason in reasons)
+
+    def test_controls_who_came_once_say_nothing_of_time(self) -> None:
+        frame = visits(people=60, upgraded=20)
+        number = frame["person_id"].str[1:].astype(int)
+        frame["scanner"] = np.where(number // 2 % 2 == 0, "old", "new")
+        healthy = number >= 20
+        frame = frame[~healthy | (frame["session_id"] == "ses-0")]
+        found = harmonise(frame, healthy[frame.index])
+        assert {row["method"] for row in found.rows} == {"location and scale"}
+        raw = frame.pivot_table(index="participant_id", columns="session_id", values="area_mm2").dropna()
+        assert lost(frame, found.areas).dropna().mean() == pytest.approx(
+            (raw["ses-0"] - raw["ses-1"]).mean(), abs=0.5
+        )
+
+    def test_a_traveller_is_one_person(self) -> None:
+        frame = study()
+        frame["person_id"] = "p" + (frame["participant_id"].str[4:].astype(int) // 3).astype(str)
+        found = harmonise(frame, everyone(frame))
+        assert {row["method"] for row in found.rows} == {"longitudinal location and scale"}
+        fewer = frame[frame["site"] != "S2"]
+        both = pd.concat([fewer, frame[frame["site"] == "S2"].assign(person_id="one")])
+        [refused] = [row for row in harmonise(both, everyone(both)).rows if row["statistic"] == "refused"]
+        assert refused["batch"].startswith("S2") and "1 of its 1 people" in refused["notes"]
+
+
+class TestOverlap:
+    """Batches are compared with those that are harmonised, and one person does not stretch an age range."""
+
+    def test_a_refused_batch_is_no_company(self) -> None:
+        frame = study()
+        old = frame["site"] != "S0"
+        frame.loc[old, "age"] += 60.0
+        # The only others as old as the people of S1 are those of S2, of whom none is a control.
+        frame.loc[frame["site"] == "S2", "group"] = "MS"
+        more = study().assign(site="S3").query("participant_id < 'sub-045'")
+        more = more.assign(participant_id=more["participant_id"] + "x", person_id=more["person_id"] + "x")
+        whole = pd.concat([frame, more], ignore_index=True)
+        found = harmonise(whole, everyone(whole), controls=whole["group"] == "HC")
+        refused = {row["batch"][:2]: row["notes"] for row in found.rows if row["statistic"] == "refused"}
+        assert set(refused) == {"S1", "S2"} and "does not overlap" in refused["S1"]
+
+    def test_refusals_go_on_until_nothing_changes(self) -> None:
+        frame = study()
+        frame["age"] = frame["age"] % 20 + frame["site"].map({"S0": 20.0, "S1": 60.0, "S2": 60.0})
+        frame.loc[frame["site"] == "S2", "sex"] = "F"
+        more = frame[frame["site"] == "S0"].assign(site="S3")
+        more = more.assign(participant_id=more["participant_id"] + "x", person_id=more["person_id"] + "x")
+        whole = pd.concat([frame, more], ignore_index=True)
+        found = harmonise(whole, everyone(whole))
+        refused = {row["batch"][:2]: row["notes"] for row in found.rows if row["statistic"] == "refused"}
+        assert set(refused) == {"S1", "S2"} and "does not overlap" in refused["S1"]
+        assert set(whole.loc[whole["source_image"].isin(found.areas["source_image"]), "site"]) >= {"S0", "S3"}
+
+    def test_one_old_person_covers_nothing(self) -> None:
+        frame = study().query("site != 'S2'")
+        frame.loc[frame["site"] == "S1", "age"] += 50.0
+        first = frame["participant_id"] == frame.loc[frame["site"] == "S0", "participant_id"].iloc[0]
+        frame.loc[first, "age"] = 120.0
+        refused = [
+            row for row in harmonise(frame, everyone(frame)).rows if "does not overlap" in row["notes"]
+        ]
+        assert {row["batch"][:2] for row in refused} == {"S0", "S1"}

@@ -10,6 +10,8 @@ import pytest
 import statsmodels.formula.api as smf
 from scipy import stats
 
+from softseg_bids.stats import nested
+from softseg_bids.stats.estimate import DRAW_SEED, DRAWS
 from softseg_bids.stats.mixed import Random, fit
 from softseg_bids.stats.one_way import MOST_GROUPS, one_way, ratio_interval, variance_interval
 
@@ -97,6 +99,20 @@ def test_degrees_of_freedom_of_a_balanced_mean_are_those_of_its_groups() -> None
     assert found.degrees_of_freedom(np.ones(1)) == pytest.approx(GROUPS - 1, rel=1e-3)
 
 
+def test_total_variance_of_a_balanced_design() -> None:
+    y, _, codes = data()
+    found = fit(y, np.ones((len(y), 1)), [Random(codes)])
+    table = y.reshape(GROUPS, EACH)
+    between, within = EACH * table.mean(axis=1).var(ddof=1), table.var(axis=1, ddof=1).mean()
+    parts = np.array([between / EACH, within * (1 - 1 / EACH)])
+    variance, df = found.total_variance([0])
+    assert variance == pytest.approx(parts.sum(), rel=1e-4)
+    known = parts.sum() ** 2 / (parts**2 / [GROUPS - 1, GROUPS * (EACH - 1)]).sum()
+    assert df == pytest.approx(known, rel=0.01)
+    variance, df = found.total_variance()
+    assert (variance, df) == pytest.approx((within, GROUPS * (EACH - 1)), rel=0.01)
+
+
 def test_jackknife_is_leaving_one_out() -> None:
     y, design, codes = data()
     found = fit(y, design, [Random(codes)])
@@ -164,3 +180,45 @@ def test_many_groups_need_no_eigenvalues() -> None:
 def test_groups_of_one_cannot_be_told_from_noise() -> None:
     with pytest.raises(ValueError, match="too few rows"):
         one_way(np.arange(5.0), np.ones((5, 1)), np.arange(5))
+
+
+def test_draws_of_a_balanced_nested_design() -> None:
+    """Sums of squares by hand: 8 sites of 5 people, each of them scanned three times."""
+    rng = np.random.default_rng(4)
+    table = 2 * rng.normal(size=(8, 1, 1)) + 3 * rng.normal(size=(8, 5, 1)) + rng.normal(size=(8, 5, 3))
+    site, person = np.repeat(np.arange(8), 15), np.repeat(np.arange(40), 3)
+    y, design = 70 + table.ravel(), np.ones((120, 1))
+    model = fit(y, design, [Random(site), Random(person)])
+    found, df = nested.variances(y, design, site, person, model)
+    people, sites = table.mean(axis=2), table.mean(axis=(1, 2))
+    squares = [
+        15 * sites.var() * 8, 3 * ((people - sites[:, None]) ** 2).sum(),
+        ((table - people[:, :, None]) ** 2).sum(),
+    ]  # fmt: skip
+    chi = np.random.default_rng(DRAW_SEED).chisquare([7, 32, 80], size=(DRAWS, 3))
+    a, b, e = (np.array(squares) / chi).T
+    assert df == 80
+    assert found == pytest.approx(np.column_stack([(a - b) / 15, (b - e) / 3, e]), rel=1e-3, abs=1e-6)
+    share = nested.interval(0.3, found, lambda a, b, e: a / (a + b + e))
+    assert 0 <= share.low < 0.3 < share.high < 1
+
+
+def test_fixed_effects_of_sites_take_their_degrees_of_freedom() -> None:
+    """A covariate that is the same for a whole site leaves one site fewer to tell sites apart."""
+    rng = np.random.default_rng(6)
+    site, person = np.repeat(np.arange(10), 8), np.repeat(np.arange(40), 2)
+    size = np.repeat(rng.normal(size=10), 8)
+    y = 70 + 5 * size + 2 * rng.normal(size=10)[site] + rng.normal(size=40)[person] + rng.normal(size=80)
+    design = np.column_stack([np.ones(80), size])
+    model = fit(y, design, [Random(site), Random(person)])
+    draws, _ = nested.variances(y, design, site, person, model)
+    plain = fit(y - design @ model.coefficients, design[:, :1], [Random(site), Random(person)])
+    fewer, _ = nested.variances(y - design @ model.coefficients, design[:, :1], site, person, plain)
+    assert np.quantile(draws[:, 0], 0.975) > np.quantile(fewer[:, 0], 0.975)
+
+
+def test_three_variances_need_repeats() -> None:
+    y, design, codes = data()
+    single = np.arange(len(y))
+    with pytest.raises(ValueError, match="three nested variances"):
+        nested.variances(y, design, codes, single, fit(y, design, [Random(codes), Random(single)]))

@@ -283,6 +283,7 @@ def test_the_ledger_names_people_without_covariates() -> None:
 def test_the_ledger_names_who_has_nobody_to_be_compared_with() -> None:
     people = pd.DataFrame({
         "participant_id": [f"sub-{n}" for n in range(7)], "session_id": "",
+        "person_id": [f"p{n}" for n in range(7)],
         "site": ["A", "A", "A", "B", None, "A", "A"],
         "manufacturer": ["GE", None, "GE", "GE", "GE", "GE", "GE"],
         "group": ["HC", "HC", "HC", "HC", "MS", "MS", None],
@@ -298,3 +299,7 @@ def test_the_ledger_names_who_has_nobody_to_be_compared_with() -> None:
     assert found["sub-3", "lone site"]["figures"] == ("centres", "vendors")
     assert found["sub-5", "small group"]["reason"] == "2 of group MS, 3 are needed"
     assert of_centres(people.assign(site=None)) == []
+    ill = people.assign(group="MS", person_id=["one", "one", "one", "two", "two", "two", "two"])
+    lone = of_centres(people.assign(site="A", person_id="one"))
+    assert {row["status"] for row in lone} == {"lone site"} and len(lone) == 7
+    assert {row["reason"] for row in of_groups(ill, "group")} == {"2 of group MS, 3 are needed"}

@@ -29,7 +29,15 @@ from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.results import session_facts
 from softseg_bids.app.settings import Settings
 from softseg_bids.bids import derivatives
-from softseg_bids.stats.ledger import of_batches, of_centres, of_groups, of_images, of_people, of_sessions
+from softseg_bids.stats.ledger import (
+    of_batches,
+    of_centres,
+    of_groups,
+    of_images,
+    of_norms,
+    of_people,
+    of_sessions,
+)
 from softseg_bids.stats.outliers import outliers
 from softseg_bids.stats.variability import spread as variability
 
@@ -79,7 +87,8 @@ def run(settings: Settings) -> Exit:
         long = exclude(long, excluded, slices)
     used = {exclusion for found in excluded.values() for exclusion in found}
     best = best_images(long)
-    study = study_of(settings, long, best, people(facts), slices, excluded)
+    everybody = people(facts, settings.group_column)
+    study = study_of(settings, long, best, everybody, slices, excluded)
     tables = statistics(study)
     if settings.combat:
         areas, tables["harmonisation"] = harmonised(study)
@@ -186,6 +195,7 @@ def _ledger(
         *(of_groups(study.people, group) if group is not None else []),
         *of_centres(study.best.drop_duplicates(WHO)),
         *of_batches(study.best, tables.get("harmonisation", ())),
+        *of_norms(study.best, tables.get("norms_offset", ())),
         *(
             {
                 "input": each.file, "status": "unknown exclusion", "reason": "no image of this name is there",

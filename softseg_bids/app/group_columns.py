@@ -80,6 +80,7 @@ STATISTICS = {
     "scale": "SD of a batch over that of all, which ComBat divides by",
     "refused": "The batch is not harmonised; notes say why",
     "offset": "Mean distance of the study's controls from the table of norms",
+    "not_in_table": "The table of norms has no such region and contrast: nobody is compared",
     "annual_change": "Change per year",
     "annual_percent": "Change per year in percent of the area at the first visit",
 }
@@ -161,6 +162,7 @@ DESCRIBED: dict[str, dict[str, Any]] = {
             "no site": "its site is not known",
             "lone site": "the only participant of its site",
             "no vendor": "the maker of its scanner is not known",
+            "no norm": "the table of norms has no such region and contrast",
             "refused batch": "its scanner's areas were not harmonised",
         },
     },

@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 
 from softseg_bids.app.columns import LONG
-from softseg_bids.stats.design import tidy
+from softseg_bids.stats.design import MISSING, MISSING_GROUP, ages, tidy
+from softseg_bids.stats.groups import GROUP_COLUMNS
+from softseg_bids.stats.vendors import vendor
 
 WHO = ["participant_id", "session_id"]
 TEXT = (
@@ -45,6 +47,8 @@ class RowsOf(Sequence[dict[str, Any]]):
 def read_long(tables: Iterable[Path]) -> pd.DataFrame:
     """The joined tables of all sessions as one; text stays text, missing values are NaN.
 
+    Vendors have one name each, however the sidecars write it.
+
     Parameters
     ----------
     tables : iterable of Path
@@ -60,7 +64,9 @@ def read_long(tables: Iterable[Path]) -> pd.DataFrame:
         if len(parts) >= AT_ONCE:
             frames.append(_parsed(header, bodies.pop(header)))
     frames += [_parsed(header, parts) for header, parts in bodies.items()]
-    return pd.concat(frames, ignore_index=True).reindex(columns=LONG)
+    long = pd.concat(frames, ignore_index=True).reindex(columns=LONG)
+    names = {name: vendor(name) for name in long["manufacturer"].dropna().unique()}
+    return long.assign(manufacturer=long["manufacturer"].map(names))
 
 
 def _parsed(header: bytes, bodies: list[bytes]) -> pd.DataFrame:
@@ -79,8 +85,15 @@ def who(said: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def people(facts: Iterable[dict[str, Any]]) -> pd.DataFrame:
+def people(facts: Iterable[dict[str, Any]], group: str | None = None) -> pd.DataFrame:
     """One row a session: its covariates (numbers where they are numbers), person and years since the first.
+
+    Parameters
+    ----------
+    facts : iterable of dict
+        Of each session.
+    group : str, optional
+        The group column that was asked for: like `GROUP_COLUMNS` it may say ``none``.
 
     Returns
     -------
@@ -96,7 +109,9 @@ def people(facts: Iterable[dict[str, Any]]) -> pd.DataFrame:
         rows.append({**named, "session_id": named["session_id"] or "", **own})
     frame = pd.DataFrame(rows)
     for name in frame.columns.difference([*WHO, *DATES]):
-        frame[name] = tidy(frame[name])
+        frame[name] = tidy(frame[name], MISSING_GROUP if name in (group, *GROUP_COLUMNS) else MISSING)
+    if "age" in frame:
+        frame["age"] = ages(frame["age"])
     person = frame["person_id"] if "person_id" in frame else pd.Series(None, index=frame.index, dtype=object)
     frame["person_id"] = person.astype(object).where(person.notna(), frame["participant_id"]).astype(str)
     return frame.assign(years=_years(frame))

@@ -21,7 +21,7 @@ from softseg_bids.stats import reference
 from softseg_bids.stats.agreement import agreement
 from softseg_bids.stats.centres import centres, vendor_variation
 from softseg_bids.stats.change import changes, slopes
-from softseg_bids.stats.design import OWN_STRETCHES, usable_covariates
+from softseg_bids.stats.design import OWN_STRETCHES, once, usable_covariates
 from softseg_bids.stats.estimate import Interval
 from softseg_bids.stats.groups import control_label, differences, group_column
 from softseg_bids.stats.harmonise import harmonise
@@ -204,12 +204,12 @@ def harmonised(study: Study) -> tuple[pd.DataFrame, Rows]:
         raise Stop(Exit.USAGE, f"--combat: column {study.group} names no controls; name them with --controls")
     everyone = pd.Series(True, index=study.best.index)
     controls, kept = study.controls(study.best), list(settings.covariates)
-    fit_on = controls
+    fit_on, group = controls, None
     if settings.combat_fit_on == "all":
-        fit_on = everyone
-        # What the disease does is no effect of the scanner.
-        kept += [study.group] if study.group is not None and study.group not in kept else []
-    found = harmonise(study.best, fit_on, kept, controls=controls)
+        fit_on, group = everyone, study.group
+        # What the disease does is no effect of the scanner, nor is what it does with the years.
+        kept += [group] if group is not None and group not in kept else []
+    found = harmonise(study.best, fit_on, kept, controls=controls, group=group)
     return found.areas, found.rows
 
 
@@ -233,7 +233,7 @@ def _norms(study: Study) -> tuple[Rows, Rows]:
 
 def _profile(study: Study, first: pd.DataFrame) -> Rows:
     """Mean area per vertebral level of each group, and the range of 95 % of new people like them."""
-    part = first[first["region"].isin(LEVELS)]
+    part = once(first[first["region"].isin(LEVELS)])
     label = part[study.group] if study.group else pd.Series("all", index=part.index)
     rows = []
     table = part.groupby(["contrast", label, "region"], sort=False, observed=True)["area_mm2"]

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from softseg_bids.stats.estimate import LARGE_DF, LEVEL, NAN, Interval, mean_interval
+from softseg_bids.stats.estimate import DRAW_SEED, DRAWS, LARGE_DF, LEVEL, NAN, Interval, mean_interval
 
 LIMIT = 1.96
 LEAST_PAIRS = 3
 VISIT = ["person_id", "participant_id", "session_id"]
-DRAWS, DRAW_SEED = 20_000, 1
 
 
 class BlandAltman(NamedTuple):

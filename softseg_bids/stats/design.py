@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import keyword
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ from softseg_bids.stats.mixed import Random
 Floats = NDArray[np.float64]
 
 MISSING = frozenset({"", "-", "n/a", "na", "nan", "none", "unknown"})
+# In a column of groups "none" (no disease) and "unknown" are names.
+MISSING_GROUP = MISSING - {"none", "unknown"}
 NUMERIC_SHARE = 0.9
 LEAST_KNOWN = 0.5
 OUTCOME = "csa"
@@ -23,6 +27,11 @@ OUTCOME = "csa"
 OWN_STRETCHES = ("cord", "common")
 # Site is random from here: fewer groups tell too little of a variance.
 LEAST_RANDOM_SITES = 5
+# A formula names columns and patsy's own functions: a misspelt column must not find a variable here.
+NO_VARIABLES = -1
+# Ages as DICOM writes them: 030Y, 018M.
+_DICOM_AGE = re.compile(r"(\d{3})([DWMY])")
+YEARS_OF = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _RANDOM = re.compile(r"\+?\s*\(\s*1\s*\|\s*(\w+)\s*\)")
 
 
@@ -52,15 +61,38 @@ class Design(NamedTuple):
     formula: str
 
 
-def tidy(values: pd.Series) -> pd.Series:
-    """A covariate as numbers if nearly all of it is numbers, else as text; NaN where missing."""
+def tidy(values: pd.Series, missing: Collection[str] = MISSING) -> pd.Series:
+    """A covariate as numbers if nearly all of it is numbers, else as text; NaN where missing.
+
+    Parameters
+    ----------
+    values : Series
+    missing : collection of str
+        What stands for nothing, in small letters.
+    """
     text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
-    known = text.where(~text.str.lower().isin(MISSING), None)
+    known = text.where(~text.str.lower().isin(list(missing)), None)
     numbers = pd.to_numeric(known, errors="coerce")
     seen = int(known.notna().sum())
     if seen and numbers.notna().sum() >= NUMERIC_SHARE * seen:
         return numbers.astype(float)
     return known.astype(object)
+
+
+def ages(values: pd.Series) -> pd.Series:
+    """Ages in years: numbers, or DICOM's ``030Y``; NaN for what is no single age (``45-50``, ``89+``)."""
+    return values.map(_age).astype(float)
+
+
+def _age(value: object) -> float:
+    found = _DICOM_AGE.fullmatch(str(value).strip().upper())
+    if found:
+        return int(found.group(1)) * YEARS_OF[found.group(2)]
+    try:
+        age = float(str(value))
+    except ValueError:
+        return float("nan")
+    return age if np.isfinite(age) else float("nan")
 
 
 def usable_covariates(frame: pd.DataFrame, wanted: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -95,6 +127,28 @@ def usable_covariates(frame: pd.DataFrame, wanted: Iterable[str]) -> tuple[list[
     return kept, notes
 
 
+def once(frame: pd.DataFrame, within: Sequence[str] = ("person_id", "region", "contrast")) -> pd.DataFrame:
+    """The rows of each person's first participant (by ``years``, where there are some), all its repeats.
+
+    Several participants of one person (travelling volunteers, visits under new names) are no independent
+    people.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With ``person_id participant_id``, and what ``within`` names.
+    within : sequence of str
+        Columns within which one participant of a person counts.
+    """
+    keys = list(within)
+    ordered = frame.sort_values("years", kind="stable") if "years" in frame else frame
+    first = ordered.drop_duplicates(keys).set_index(keys)["participant_id"]
+    own: pd.DataFrame = frame[
+        first.reindex(frame.set_index(keys).index).to_numpy() == frame["participant_id"]
+    ]
+    return own
+
+
 def site_term(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
     """How the site enters: ``(1|site)``, ``C(site)`` under 5 sites (with a note), or not at all."""
     count = frame["site"].nunique() if "site" in frame else 0
@@ -113,8 +167,8 @@ def names_in(formula: str) -> set[str]:
 
 
 def quoted(name: str) -> str:
-    """A column's name as formulas take it."""
-    return name if name.isidentifier() else f'Q("{name}")'
+    """A column's name as formulas take it: Python's own words (``class``) are no names there."""
+    return name if name.isidentifier() and not keyword.iskeyword(name) else f'Q("{name}")'
 
 
 def build(frame: pd.DataFrame, outcome: str, terms: Sequence[str]) -> Design:
@@ -145,7 +199,10 @@ def build(frame: pd.DataFrame, outcome: str, terms: Sequence[str]) -> Design:
     if data.empty:
         raise ValueError(f"{text}: no complete row")
     try:
-        model = smf.ols(fixed, data.reset_index(drop=True), missing="drop")
+        with warnings.catch_warnings():
+            # statsmodels 0.15 would have a dict, which 0.14 does not take.
+            warnings.simplefilter("ignore", FutureWarning)
+            model = smf.ols(fixed, data.reset_index(drop=True), missing="drop", eval_env=NO_VARIABLES)
     except ValueError as error:
         raise ValueError(f"{text}: {error}") from error
     except Exception as error:  # patsy raises its own, and Python's for a misspelt term

@@ -11,6 +11,8 @@ LEVEL = 0.95
 NAN = float("nan")
 # The noncentral t is normal here to four digits, and slow.
 LARGE_DF = 1000.0
+# Of generalised intervals, from one seed: the same numbers give the same interval.
+DRAWS, DRAW_SEED = 20_000, 1
 
 
 class Interval(NamedTuple):

@@ -93,7 +93,7 @@ def _compare(
     formula: str | None,
     outcome: str,
 ) -> list[dict[str, Any]]:
-    counts = part[column].value_counts()
+    counts = _people_in(part, column)
     enough = [str(name) for name in counts.index if counts[name] >= LEAST_EACH]
     rows = [
         {
@@ -131,8 +131,9 @@ def _compare(
         if "depend on each other" in str(error):
             note += " (is the group the same as the site?)"
         return rows + [{"group": name, "statistic": "difference", "notes": note} for name in others]
+    there = _people_in(design.frame, column)
     basis = {
-        "n_controls": int((design.frame[column] == reference).sum()),
+        "n_controls": int(there[reference]),
         "method": method,
         "formula": design.formula,
         "notes": "; ".join(notes),
@@ -142,16 +143,28 @@ def _compare(
             design,
             *[term for term in design.names if _is_of(term, column, name)],
         )
-        people = {**basis, "group": name, "n_people": int((design.frame[column] == name).sum())}
+        people = {**basis, "group": name, "n_people": int(there.get(name, 0))}
         if not weights.any() or not people["n_people"]:
             rows.append({**people, "statistic": "difference", "notes": f"the formula has no term for {name}"})
             continue
         difference = _interval(model, covariance, weights, design)
         rows.append({**people, "statistic": "difference", **difference.columns(), "units": "mm^2"})
         rows.append(
-            {**people, "statistic": "effect_size", **_effect_size(model, weights).columns(), "units": ""}
+            {
+                **people,
+                "statistic": "effect_size",
+                **_effect_size(model, weights, design.random).columns(),
+                "units": "",
+            }
         )
     return rows
+
+
+def _people_in(part: pd.DataFrame, column: str) -> pd.Series:
+    """How many people each group has, most first; of one person several participants may be there."""
+    return (
+        part.groupby(column, observed=True)["person_id"].nunique().sort_values(ascending=False, kind="stable")
+    )
 
 
 def _is_of(term: str, column: str, group: str) -> bool:
@@ -175,16 +188,22 @@ def _interval(model: Fit, covariance: np.ndarray | None, weights: np.ndarray, de
     return Interval.t(float(weights @ model.coefficients), error, model.df_residual)
 
 
-def _effect_size(model: Fit, weights: np.ndarray) -> Interval:
-    """Difference over the SD between people of one group and site (Hedges' g), noncentral t interval."""
+def _effect_size(model: Fit, weights: np.ndarray, random: Sequence[str]) -> Interval:
+    """Difference over the SD between people of one group and site (Hedges' g), noncentral t interval.
+
+    That SD is of one value a person: what people differ by and what their repeated values do, the
+    variances of all random terms but the site's. Its own degrees of freedom are those of g (Hedges,
+    J. Educ. Behav. Stat. 32:341-370, 2007, for an SD of several variances).
+    """
     plain = model.interval(weights)
     if not (plain.error > 0 and plain.df > 0):
         return Interval(float("nan"))
-    sd = model.residual_sd
+    variance, df = model.total_variance([n for n, name in enumerate(random) if name != "site"])
+    sd = float(np.sqrt(variance))
     unit = plain.error / sd
-    small_sample = 1.0 - 3.0 / (4.0 * plain.df - 1.0)
-    low, high = noncentrality_interval(plain.estimate / plain.error, plain.df)
-    return Interval(small_sample * plain.estimate / sd, low * unit, high * unit, df=plain.df)
+    small_sample = 1.0 - 3.0 / (4.0 * df - 1.0)
+    low, high = noncentrality_interval(plain.estimate / plain.error, df)
+    return Interval(small_sample * plain.estimate / sd, low * unit, high * unit, df=df)
 
 
 def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from softseg_bids.stats.centres import LEAST_EACH as LEAST_OF_SITE
 from softseg_bids.stats.design import OWN_STRETCHES, names_in
 from softseg_bids.stats.groups import LEAST_EACH as LEAST_OF_GROUP
 from softseg_bids.stats.harmonise import EVERY_BATCH, batch_names
+from softseg_bids.stats.reference import NOT_IN_TABLE, eligible
 
 FAR = "far_from_isocentre"
 WHO = ["participant_id", "session_id"]
@@ -145,11 +146,11 @@ def of_groups(sessions: pd.DataFrame, group: str) -> list[dict[str, Any]]:
     Parameters
     ----------
     sessions : DataFrame
-        One row a session, with the group column.
+        One row a session, with ``person_id`` and the group column.
     group : str
     """
     people = sessions.drop_duplicates("participant_id").dropna(subset=[group])
-    counts = people[group].map(people[group].value_counts())
+    counts = people[group].map(people.groupby(group)["person_id"].nunique())
     few = counts < LEAST_OF_GROUP
     said = counts.astype(str) + " of group " + people[group].astype(str) + f", {LEAST_OF_GROUP} are needed"
     return _persons(people[few], "small group", said[few], ("groups",))
@@ -161,14 +162,14 @@ def of_centres(sessions: pd.DataFrame) -> list[dict[str, Any]]:
     Parameters
     ----------
     sessions : DataFrame
-        One row a session: `WHO`, ``site``, ``manufacturer``. Without any site there are no rows: nobody
+        One row a session: `WHO`, ``person_id site manufacturer``. Without any site there are no rows: nobody
         is missing from a comparison that is not there.
     """
     people = sessions.drop_duplicates("participant_id")
     site, maker = (people[name].astype(object).fillna("").astype(str) for name in ("site", "manufacturer"))
     if not (site != "").any():
         return []
-    alone = (site != "") & (site.map(site.value_counts()) < LEAST_OF_SITE)
+    alone = (site != "") & (site.map(people.groupby(site)["person_id"].nunique()) < LEAST_OF_SITE)
     causes = (
         (site == "", "no site", "its site is not known", OF_SITES),
         (alone, "lone site", "there is nobody else of its site", OF_SITES),
@@ -206,6 +207,26 @@ def of_batches(best: pd.DataFrame, harmonisation: Iterable[dict[str, Any]]) -> l
             there &= (best["region"] == refusal["region"]) & (best["contrast"] == refusal["contrast"])
         rows += _regions(best[there], "refused batch", refusal["notes"], ("harmonisation",))
     return rows
+
+
+def of_norms(best: pd.DataFrame, offsets: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Images whose regions or contrast a table of norms has nothing of.
+
+    Parameters
+    ----------
+    best : DataFrame
+        One row a session, contrast and region, with ``source_image csa_fit flags``.
+    offsets : iterable of dict
+        Rows of the table of offsets.
+    """
+    without = {(row["region"], row["contrast"]) for row in offsets if row["statistic"] == NOT_IN_TABLE}
+    if not without:
+        return []
+    there, _ = eligible(best)
+    outside = pd.MultiIndex.from_frame(there[["region", "contrast"]]).isin(list(without))
+    return _regions(
+        there[outside], "no norm", "the table of norms has no such region and contrast", ("norms",)
+    )
 
 
 def _persons(

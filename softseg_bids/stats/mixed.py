@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,6 +100,16 @@ class Fit:
         """
         return self._model.satterthwaite(self._theta, self.residual_sd, weights)
 
+    def total_variance(self, chosen: Sequence[int] = ()) -> tuple[float, float]:
+        """Sum of the residual's variance and those of some random intercepts, with its degrees of freedom.
+
+        Parameters
+        ----------
+        chosen : sequence of int
+            Which of the terms.
+        """
+        return self._model.total_variance(self._theta, self.residual_sd, chosen)
+
     def interval(self, weights: Floats) -> Interval:
         """A weighted sum of coefficients with its t interval (Satterthwaite)."""
         estimate = float(weights @ self.coefficients)
@@ -166,6 +177,8 @@ class _Model:
                 self.dense = self.ztz.toarray()
         self.btb = self.both.T @ self.both
         self.df = self.n - self.p
+        # Degrees of freedom of many sums of coefficients (one a site) look at the same few points.
+        self.pieces_at = lru_cache(maxsize=9)(lambda *theta: self.pieces(np.array(theta)))
 
     # Parameters: an angle for each intercept (its tangent is the ratio of SDs), the lower
     # triangle of the relative Cholesky factor for a term with slopes.
@@ -279,20 +292,38 @@ class _Model:
         )  # fmt: skip
 
     def satterthwaite(self, theta: Floats, residual_sd: float, weights: Floats) -> float:
-        """Degrees of freedom 2 f² / (g' A g): f the variance of the sum, g its gradient with respect to
-        (free ratios, log residual SD), A their covariance (Kuznetsova et al., J. Stat. Softw. 82(13))."""
+        """Degrees of freedom of a weighted sum of coefficients."""
+        rotated = solve_triangular(self.r, weights, trans="T")
+        return self._behind(
+            theta, residual_sd, lambda _, found: float(rotated @ np.linalg.solve(found.inner, rotated))
+        )
+
+    def total_variance(self, theta: Floats, residual_sd: float, chosen: Sequence[int]) -> tuple[float, float]:
+        """Residual variance and those of the chosen terms' intercepts, summed; its degrees of freedom."""
+
+        def relative(angles: Floats, _: _Pieces | None = None) -> float:
+            factors = self.factors(angles)
+            return 1.0 + sum(float(factors[n][0, 0]) ** 2 for n in chosen)
+
+        return residual_sd**2 * relative(theta), self._behind(theta, residual_sd, relative)
+
+    def _behind(
+        self, theta: Floats, residual_sd: float, relative: Callable[[Floats, _Pieces], float]
+    ) -> float:
+        """Degrees of freedom 2 f² / (g' A g): f a variance, over the residual's as ``relative`` gives it,
+        g its gradient with respect to (free ratios, log residual SD), A their covariance (Kuznetsova et
+        al., J. Stat. Softw. 82(13))."""
         free = [n for n, (low, _) in enumerate(self.bounds()) if low < 0 or theta[n] > NEGLIGIBLE_ANGLE]
         if not free:
             return float(self.df)
-        rotated = solve_triangular(self.r, weights, trans="T")
         variance = residual_sd**2
 
         def at(*moves: tuple[int, float]) -> tuple[float, float, float]:
             moved = theta.copy()
             for index, step in moves:
                 moved[index] += step
-            found = self.pieces(moved)
-            spread = float(rotated @ np.linalg.solve(found.inner, rotated))
+            found = self.pieces_at(*moved)
+            spread = relative(moved, found)
             return found.logdet + found.rss / variance, found.rss / variance, variance * spread
 
         middle = at()

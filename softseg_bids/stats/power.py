@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from softseg_bids.stats.design import build, quoted, usable_covariates
+from softseg_bids.stats.design import build, once, quoted, usable_covariates
 from softseg_bids.stats.estimate import Interval
 from softseg_bids.stats.mixed import fit
 from softseg_bids.stats.rescan import within_person
@@ -68,7 +68,8 @@ def sample_sizes(
     Parameters
     ----------
     people : DataFrame
-        Controls, one row a participant, contrast and region.
+        Controls, one row a participant, contrast and region, with ``person_id``: of a person's participants
+        the first counts.
     repeats : DataFrame
         All usable rows, repeats included.
 
@@ -80,7 +81,7 @@ def sample_sizes(
     """
     rows: list[dict[str, Any]] = []
     again = dict(list(repeats.groupby(["region", "contrast"], sort=False, observed=True)))
-    for (region, contrast), part in people.groupby(["region", "contrast"], sort=False, observed=True):
+    for (region, contrast), part in once(people).groupby(["region", "contrast"], sort=False, observed=True):
         basis = {"region": region, "contrast": contrast, "units": "people", "n_people": len(part)}
         mean = float(part["area_mm2"].mean())
         if len(part) < LEAST_PEOPLE:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from softseg_bids.stats.design import OWN_STRETCHES, build, quoted, usable_covariates
-from softseg_bids.stats.estimate import LEVEL, mean_interval
+from softseg_bids.stats.design import OWN_STRETCHES, ages, build, quoted, usable_covariates
+from softseg_bids.stats.estimate import LEVEL, NAN, Interval, mean_interval
 from softseg_bids.stats.mixed import fit
 
 LEAST_CONTROLS = 20
@@ -19,6 +19,8 @@ PUBLISHED_CONTRAST = "T2w"
 PUBLISHED_AGES = (19.0, 52.0)
 PUBLISHED_LEVELS = frozenset([f"C{n}" for n in range(1, 8)] + ["T1", "T2", "T3", "C2-C3"])
 WHO = ["participant_id", "session_id", "region", "contrast", "source_image", "area_mm2"]
+JUDGED = ("expected_mm2", "reference_low", "reference_high", "z", "percentile")
+NOT_IN_TABLE = "not_in_table"
 TABLE_COLUMNS = ("level", "sex", "n", "csa_mm2_mean", "csa_mm2_sd")
 
 
@@ -40,7 +42,8 @@ def own_controls(
     """Everyone against the study's own controls, given age and sex.
 
     ``csa ~ age + sex`` of the controls predicts each person; the distance over its prediction SD
-    follows Student's t (Crawford & Garthwaite 2006). A control is predicted by the others.
+    follows Student's t (Crawford & Garthwaite 2006). A control is predicted by the others. Beyond the
+    controls' ages (or another number's range) nothing is said: the line is known where controls are.
 
     Parameters
     ----------
@@ -92,11 +95,23 @@ def _against_controls(part: pd.DataFrame, is_control: pd.Series, covariates: Seq
     percentile = np.asarray(stats.t.cdf(distance / spread, df))
     half = np.asarray(stats.t.ppf(0.5 * (1 + LEVEL), df)) * spread
     expected = outcome - distance
-    return complete[WHO].assign(
+    found = complete[WHO].assign(
         reference="controls", expected_mm2=expected, reference_low=expected - half,
         reference_high=expected + half, z=stats.norm.ppf(percentile), percentile=100.0 * percentile,
         n_controls=len(controls) - fitted, notes=said,
     )  # fmt: skip
+    beyond = _beyond(complete, controls, [name for name in kept if name not in levels])
+    found.loc[beyond != "", list(JUDGED)] = NAN
+    return found.assign(notes=found["notes"].where(beyond == "", beyond))
+
+
+def _beyond(frame: pd.DataFrame, controls: pd.DataFrame, covariates: Sequence[str]) -> pd.Series:
+    """For each row which number lies outside the controls' range, as a sentence; empty if none does."""
+    said = pd.Series("", index=frame.index, dtype=object)
+    for name in covariates:
+        low, high = controls[name].min(), controls[name].max()
+        said[~frame[name].between(low, high)] = f"outside the controls' {name}, {low:.0f}-{high:.0f}"
+    return said
 
 
 def read_norms(path: Path) -> pd.DataFrame:
@@ -148,12 +163,13 @@ def from_table(
     people : list of dict
         Rows of the columns of :func:`own_controls`.
     offsets : list of dict
-        One row a region and contrast: ``offset`` with its interval, or why norms are hidden.
+        One row a region and contrast: ``offset`` with its interval, or why norms are hidden; or
+        ``not_in_table`` for what the table says nothing of.
     """
     people: list[dict[str, Any]] = []
     offsets: list[dict[str, Any]] = []
-    columns = {column: best.get(column, np.nan) for column in ("age", "sex")}
-    best = best.assign(**columns, _control=is_control)
+    unknown = pd.Series(np.nan, index=best.index)
+    best = best.assign(age=ages(best.get("age", unknown)), sex=best.get("sex", unknown), _control=is_control)
     contrasts = table["contrast"].unique() if "contrast" in table else best["contrast"].unique()
     for level in table["level"].unique():
         for contrast in contrasts:
@@ -165,14 +181,33 @@ def from_table(
                 found, offset = _from_level(part, norms, name)
                 people += found
                 offsets.append({"region": region_of(str(level)), "contrast": contrast, **offset})
-    return people, offsets
+    return people, offsets + _not_in(best, offsets, name)
+
+
+def _not_in(best: pd.DataFrame, offsets: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Regions and contrasts that were measured and are not in the table."""
+    there = {(row["region"], row["contrast"]) for row in offsets}
+    pairs = best[["region", "contrast"]].drop_duplicates().itertuples(index=False)
+    return [
+        {
+            "region": region, "contrast": contrast, "statistic": NOT_IN_TABLE, "reference": name,
+            "notes": f"the table of norms has no {contrast} of {region}",
+        }
+        for region, contrast in pairs
+        if (region, contrast) not in there
+    ]  # fmt: skip
 
 
 def _from_level(
     part: pd.DataFrame, norms: pd.DataFrame, name: str
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    mean, sd, why = _lookup(part, norms)
+    place, why = _lookup(part, norms)
     inside = why == ""
+    looked_up = norms.reindex(place.to_numpy())
+    mean, sd = (
+        pd.Series(looked_up[column].to_numpy(float), index=part.index)
+        for column in ("csa_mm2_mean", "csa_mm2_sd")
+    )
     bridge = part[inside.to_numpy() & part["_control"].to_numpy(dtype=bool)]
     bridge = bridge[~bridge["person_id"].duplicated()]
     basis = {"statistic": "offset", "reference": name, "n_people": len(bridge), "units": "mm^2"}
@@ -182,7 +217,8 @@ def _from_level(
         )
         rows = [{**row, "reference": name, "notes": note} for row in _people(part)]
         return rows, {**basis, "notes": note}
-    offset = mean_interval((bridge["area_mm2"] - mean.loc[bridge.index]).to_numpy(float))
+    distance = (bridge["area_mm2"] - mean.loc[bridge.index]).to_numpy(float)
+    offset = _offset(distance, norms.loc[place.loc[bridge.index]])
     expected = mean + offset.estimate
     z = (part["area_mm2"] - expected) / sd
     half = stats.norm.ppf(0.5 * (1 + LEVEL)) * sd
@@ -201,9 +237,34 @@ def _from_level(
     return rows, {**basis, **offset.columns(), "method": "mean distance of controls"}
 
 
-def _lookup(part: pd.DataFrame, norms: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """Mean and SD of the table for each row, and why there is none."""
-    mean, sd = (pd.Series(np.nan, index=part.index) for _ in range(2))
+def _offset(distance: np.ndarray, norms: pd.DataFrame) -> Interval:
+    """Mean distance of controls from the table's means, which are means of people themselves.
+
+    Their errors add: of each row of the table SD²/n, by the share of controls compared with it, with
+    Welch and Satterthwaite's degrees of freedom.
+
+    Parameters
+    ----------
+    distance : ndarray, shape (n,)
+    norms : DataFrame
+        The table's row of each control.
+    """
+    plain = mean_interval(distance)
+    rows = norms[~norms.index.duplicated()]
+    share = norms.index.value_counts().reindex(rows.index).to_numpy(float) / len(norms)
+    count = pd.to_numeric(rows["n"], errors="coerce").to_numpy(float)
+    squares = np.append((share * rows["csa_mm2_sd"].to_numpy(float)) ** 2 / count, plain.error**2)
+    df = np.append(count - 1.0, plain.df)
+    # A table that does not say of how many people it is has no error that is known.
+    if not (np.isfinite(count) & (count > 1)).all():
+        return Interval(plain.estimate)
+    total = float(squares.sum())
+    return Interval.t(plain.estimate, np.sqrt(total), total**2 / float((squares**2 / df).sum()))
+
+
+def _lookup(part: pd.DataFrame, norms: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """The label of the table's row for each row, and why there is none."""
+    place = pd.Series(np.nan, index=part.index)
     why = pd.Series("", index=part.index, dtype=object)
     for index, sex, age in zip(part.index, part["sex"], part["age"], strict=True):
         letter = str(sex).strip().upper()[:1] if isinstance(sex, str) else ""
@@ -217,8 +278,8 @@ def _lookup(part: pd.DataFrame, norms: pd.DataFrame) -> tuple[pd.Series, pd.Seri
         if fitting.empty:
             why[index] = "outside the table's ages" if "age_min" in norms else "not in the table"
             continue
-        mean[index], sd[index] = fitting["csa_mm2_mean"].iloc[0], fitting["csa_mm2_sd"].iloc[0]
-    return mean, sd, why
+        place[index] = fitting.index[0]
+    return place, why
 
 
 def _people(part: pd.DataFrame) -> list[dict[str, Any]]:

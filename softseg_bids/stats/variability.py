@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from softseg_bids.stats import nested
+from softseg_bids.stats.agreement import VISIT
 from softseg_bids.stats.estimate import Interval
-from softseg_bids.stats.mixed import Random, fit
+from softseg_bids.stats.mixed import Fit, Random, fit
 from softseg_bids.stats.one_way import one_way, ratio_interval, variance_interval
 
 WHO = ["participant_id", "session_id"]
@@ -74,7 +76,7 @@ def contrast_effects(
     Parameters
     ----------
     best : DataFrame
-        One row a session, contrast and region, with ``person_id``.
+        One row a session, contrast and region, with ``person_id participant_id``.
     contrast_set : sequence of str
     outcome : str
         Column that is analysed.
@@ -105,9 +107,8 @@ def _effects(part: pd.DataFrame, contrast_set: Sequence[str], outcome: str) -> l
         return [{"contrast": name, "statistic": "bias", **basis, "notes": note} for name in names]
     design = np.column_stack([(part["contrast"] == name).astype(float).to_numpy() for name in names])
     values = part[outcome].to_numpy(float)
-    sessions = pd.factorize(part["person_id"].astype(str) + "/" + part["session_id"].fillna("").astype(str))[
-        0
-    ]
+    visit = part.groupby([part[name].astype(object).fillna("") for name in VISIT], sort=False)
+    sessions = np.asarray(visit.ngroup(), dtype=np.intp)
     terms = [Random(people)] + ([Random(sessions)] if sessions.max() > people.max() else [])
     model = fit(values, design, terms)
     covariance = model.robust(people)
@@ -133,35 +134,42 @@ def _effects(part: pd.DataFrame, contrast_set: Sequence[str], outcome: str) -> l
         {"statistic": "sd_bias", "estimate": float(model.coefficients.std(ddof=1)), **basis, "method": "REML"}
     )
     return rows + [
-        {**basis, **row}
-        for row in _components(model.random_sds, model.residual_sd, values, design, people, terms)
+        {**basis, **row} for row in _components(model, values, design, [term.codes for term in terms])
     ]
 
 
 def _components(
-    sds: list[float], residual: float, values: np.ndarray, design: np.ndarray, people: np.ndarray,
-    terms: list[Random],
-) -> list[dict[str, Any]]:  # fmt: skip
-    share = sds[0] ** 2 / (sds[0] ** 2 + residual**2)
+    model: Fit, values: np.ndarray, design: np.ndarray, codes: list[np.ndarray]
+) -> list[dict[str, Any]]:
+    person, within = model.random_sds[0], model.residual_sd
+    share = person**2 / (person**2 + within**2)
     found = {
-        "sd_between_people": Interval(sds[0]),
-        "sd_within_people": Interval(residual),
+        "sd_between_people": Interval(person),
+        "sd_within_people": Interval(within),
         "share_between_people": Interval(share),
     }
-    note = "no intervals: several sessions a person"
-    if len(terms) == 1:
-        parts = one_way(values, design, people)
-        low, high = np.sqrt(variance_interval(parts))
-        found["sd_between_people"] = Interval(sds[0], low, high)
-        found["sd_within_people"] = Interval.sd(residual, parts.df)
+    method, note = "REML, exact interval", ""
+    if len(codes) == 1:
+        parts = one_way(values, design, codes[0])
+        found["sd_between_people"] = Interval(person, *np.sqrt(variance_interval(parts)))
+        found["sd_within_people"] = Interval.sd(within, parts.df)
         low, high = ratio_interval(parts)
         found["share_between_people"] = Interval(
             share, low / (1 + low), high / (1 + high) if np.isfinite(high) else 1.0
         )
-        note = ""
+    else:
+        method = "REML, generalised interval (sessions within people)"
+        try:
+            draws, df = nested.variances(values, design, codes[0], codes[1], model)
+        except ValueError as error:
+            note = f"no intervals: {error}"
+        else:
+            found["sd_between_people"] = nested.interval(person, draws, lambda a, b, e: np.sqrt(a))
+            found["sd_within_people"] = Interval.sd(within, df)
+            found["share_between_people"] = nested.interval(share, draws, lambda a, b, e: a / (a + e))
     return [
         {
-            "statistic": name, **interval.columns(), "method": "REML, exact interval", "notes": note,
+            "statistic": name, **interval.columns(), "method": method, "notes": note,
             "units": "" if name.startswith("share") else "mm^2",
         }
         for name, interval in found.items()
