@@ -79,7 +79,8 @@ def read_exclusions(path: Path) -> list[Exclusion]:
         if path.suffix.lower() in (".yml", ".yaml"):
             return list(_from_yaml(yaml.safe_load(path.read_text(encoding="utf-8"))))
         with path.open(encoding="utf-8", newline="") as file:
-            return list(_from_rows(csv.DictReader(file, delimiter="\t")))
+            # A quote is a character like others in a TSV: a reason may begin with one that nothing closes.
+            return list(_from_rows(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)))
     except (ValueError, yaml.YAMLError, UnicodeDecodeError) as error:
         said = str(error).splitlines()[0]
         raise Stop(Exit.USAGE, f"{path}: not a list of exclusions: {said}") from error
@@ -102,16 +103,21 @@ def _from_rows(reader: csv.DictReader[str]) -> Iterable[Exclusion]:
         if not cells["file"]:
             raise ValueError(f"line {number} names no file")
         try:
-            slices = ranges(cells["slices"], int)
-            levels = ranges(cells["levels"], lambda text: NUMBERS[text.upper()])
+            slices = ranges(unquoted(cells["slices"]), int)
+            levels = ranges(unquoted(cells["levels"]), lambda text: NUMBERS[text.upper()])
         except (ValueError, KeyError) as error:
             raise ValueError(
                 f"line {number}: slices are written 10-14,20 and levels C3-C4,C6 ({error} is neither)"
             ) from error
         yield Exclusion(
-            cells["file"], slices, levels, "slices" if slices or levels else "image",
+            unquoted(cells["file"]), slices, levels, "slices" if slices or levels else "image",
             cells["reason"], cells["rater"], cells["date"],
         )  # fmt: skip
+
+
+def unquoted(cell: str) -> str:
+    """A name or number without the quotes that spreadsheets set about a cell with a comma in it."""
+    return cell.strip().strip('"').strip()
 
 
 def ranges(text: str, number: Any) -> tuple[tuple[int, int], ...]:

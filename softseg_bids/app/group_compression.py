@@ -28,7 +28,7 @@ def read_sites(path: Path) -> dict[str, list[float]]:
     """
     found: dict[str, list[float]] = {}
     with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t")
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         if not {"participant_id", "site"} <= set(reader.fieldnames or ()):
             raise Stop(Exit.USAGE, f"{path}: needs the columns participant_id and site")
         for number, row in enumerate(reader, start=2):
