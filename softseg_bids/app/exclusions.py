@@ -35,7 +35,8 @@ class Exclusion:
     levels : tuple of (int, int)
         First and last vertebra.
     what : str
-        ``image``, ``slices`` (with ``slices`` or ``levels``), or ``labels``: regions that need labels.
+        ``image``, ``slices`` (with ``slices`` or ``levels``), ``labels``: regions that need labels; or
+        ``nothing``, of a list that says nothing about the cord's mask or levels.
     reason, rater, date : str
     """
 
@@ -59,6 +60,8 @@ class Exclusion:
         A name fits if it is the image's, with or without folders and extension, or begins with it: SCT's
         lists name derived files (``sub-01_T2w_RPI_r.nii.gz``, ``sub-01_T2w_label-SC_seg.nii.gz``).
         """
+        if self.what == "nothing":
+            return False
         name = _stem(self.file)
         own = _stem(source)
         if "/" in self.file.strip("/") and _stem(self.file) == own:
@@ -144,12 +147,9 @@ def _from_yaml(content: Any) -> Iterable[Exclusion]:
     if not isinstance(lists, Mapping) or not all(isinstance(each, list | None) for each in lists.values()):
         raise ValueError("it is no mapping of FILES_SEG, FILES_LABEL to lists of files")
     for name, files in lists.items():
-        if name not in (*MASK_LISTS, *LABEL_LISTS):
-            continue
+        what = "image" if name in MASK_LISTS else "labels" if name in LABEL_LISTS else "nothing"
         for file in files or ():
-            yield Exclusion(
-                str(file), what="image" if name in MASK_LISTS else "labels", reason=f"failed in {name}"
-            )
+            yield Exclusion(str(file), what=what, reason=f"failed in {name}")
 
 
 def _stem(path: str) -> str:

@@ -93,5 +93,6 @@ FLAGS = {
     "partial_end": Flag(1, "partly filled or badly interpolated slices at an end: in no mean"),
     "no_level": Flag(1, "outside the known vertebral levels"),
     "scanner_changed": Flag(1, "another scanner than at the first visit"),
+    "acquisition_changed": Flag(1, "another acquisition or plane than at the first visit"),
     "software_changed": Flag(1, "another scanner software than at the first visit"),
 }
