@@ -1,4 +1,4 @@
-"""A participant's page in a real browser: one key turns the figures, links lead somewhere, nobody is asked."""
+"""A participant's page in a real browser: a key turns the figures, links lead somewhere, nobody is asked."""
 
 from __future__ import annotations
 
