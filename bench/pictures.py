@@ -1,7 +1,8 @@
 """The pictures of docs/outputs.md, from what a run on the demo dataset left, and that of docs/group-page.md.
 
-``python -m bench.pictures OUT`` writes the first into docs/pictures: small PNGs of few colours. The page itself
-is taken by chromium. ``python -m bench.pictures --group`` writes the other, of a study that was never scanned.
+``python -m bench.pictures OUT`` writes the first into docs/pictures: small PNGs of few colours. The page
+itself is taken by chromium. ``python -m bench.pictures --group`` writes the other, of a study that was never
+scanned.
 """
 
 from __future__ import annotations
