@@ -5,6 +5,8 @@ necks, and bodies drawn from far outside the norms (compressions, lesions, thin 
 cord fractions are perfect masks; failures are planted into copies of them, from small to gross.
 A flag is *sensitive* if the image gets it where its failure was planted; a *false alarm* is any of these
 flags where nothing was planted: on the perfect mask, and on one whose slices waver as a network's do.
+`jump` is told twice: as the flag of the image, which the group's tables and page show, and as that of any
+single slice, which is in the per-slice table.
 """
 
 from __future__ import annotations
@@ -179,11 +181,12 @@ FAILURES: dict[str, tuple[Plant, tuple[str, ...]]] = {
     "values two fifths too low": (faint(0.6), (quality.BLURRED,)),
 }
 UNTOUCHED: dict[str, Plant] = {"perfect mask": lambda _, soft, __: soft, "wavering mask": wavering}
-SLICE_ONLY = (quality.JUMP,)
+# Flags that single slices may have without the image having them -> what they are called then.
+OF_SLICES = {quality.JUMP: "jump on a slice"}
 
 
 def flags_of(soft: Soft, spacing_mm: Spacing) -> set[str]:
-    """Flags of a mask: those of the image, and slice flags that need 5 % of the slices for the image."""
+    """Flags of a mask: those of the image, and those of `OF_SLICES` that any slice has."""
     kept = cord.keep_cord(soft, spacing_mm)
     line = cord.trace(kept, spacing_mm)
     if line is None:
@@ -191,7 +194,7 @@ def flags_of(soft: Soft, spacing_mm: Spacing) -> set[str]:
     table = cord.measure_slices(kept, spacing_mm, line)
     facts = cord.inspect_slices(kept, spacing_mm, line)
     slices = quality.slice_flags(table, float(spacing_mm[2]), facts=facts)
-    of_slices = {flag for each in slices for flag in each if flag in SLICE_ONLY}
+    of_slices = {OF_SLICES[flag] for each in slices for flag in each if flag in OF_SLICES}
     return set(quality.image_flags(table, slices)) | of_slices
 
 
@@ -205,11 +208,17 @@ def bodies(rng: Generator, count: int) -> dict[str, list[Body]]:
     return {"healthy": [draw_adult(rng, CENTRE_MM, HALF_MM) for _ in range(count)], "diseased": strange}
 
 
+def levels(flags: tuple[str, ...]) -> list[str]:
+    """What tells a failure, each a row of the table: flags of the image, and those of slices alone."""
+    return [", ".join(flags), *(OF_SLICES[flag] for flag in flags if flag in OF_SLICES)]
+
+
 def measured(count: int) -> list[str]:
     """Lines of a table: of each flag the share of planted failures it tells, and of its false alarms."""
     rng = np.random.default_rng(SEED)
     told: dict[tuple[str, str], list[bool]] = {}
-    tellers = sorted({flag for _, flags in FAILURES.values() for flag in flags})
+    image = sorted({flag for _, flags in FAILURES.values() for flag in flags})
+    tellers = [*image, *OF_SLICES.values()]
     columns: list[str] = []
     for kind, drawn in bodies(rng, count).items():
         for grid, spacing in GRIDS.items():
@@ -219,20 +228,27 @@ def measured(count: int) -> list[str]:
                 soft = mask(body, spacing)
                 for name, plant in UNTOUCHED.items():
                     found = flags_of(plant(rng, soft, spacing_mm), spacing_mm)
-                    told.setdefault((f"{name}: any", columns[-1]), []).append(bool(found & set(tellers)))
+                    told.setdefault((f"{name}: any", columns[-1]), []).append(bool(found & set(image)))
                     for flag in tellers:
                         told.setdefault((f"{name}: {flag}", columns[-1]), []).append(flag in found)
                 for name, (plant, flags) in FAILURES.items():
                     found = flags_of(plant(rng, soft, spacing_mm), spacing_mm)
-                    told.setdefault((name, columns[-1]), []).append(bool(found & set(flags)))
+                    for tell in levels(flags):
+                        told.setdefault((f"{name}: {tell}", columns[-1]), []).append(
+                            bool(found & set(tell.split(", ")))
+                        )
 
     def shares(name: str) -> str:
         return " | ".join(f"{100 * np.mean(told[name, kind]):.0f} %" for kind in columns)
 
     lines = ["| planted | told by | " + " | ".join(columns) + " |", "|---|---|" + "---:|" * len(columns)]
-    lines += [f"| {name} | {', '.join(flags)} | {shares(name)} |" for name, (_, flags) in FAILURES.items()]
+    lines += [
+        f"| {name} | {tell} | {shares(f'{name}: {tell}')} |"
+        for name, (_, flags) in FAILURES.items()
+        for tell in levels(flags)
+    ]
     for name in UNTOUCHED:
-        lines.append(f"| nothing: {name} | any of them | {shares(f'{name}: any')} |")
+        lines.append(f"| nothing: {name} | any flag of the image | {shares(f'{name}: any')} |")
         alarming = [
             flag for flag in tellers if any(np.any(told[f"{name}: {flag}", kind]) for kind in columns)
         ]

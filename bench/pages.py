@@ -79,9 +79,10 @@ def main(argv: Sequence[str]) -> int:
         page = write_group_page(out)
         written = time.process_time() - start
         found = openings(page, Path(folder) / "profile", chosen.times)
+        size = page.stat().st_size
     best = min(found)
     sys.stdout.write(
-        f"{page.stat().st_size / 1e6:.1f} MB, written in {written:.1f} s of processor time; ready after "
+        f"{size / 1e6:.1f} MB, written in {written:.1f} s of processor time; ready after "
         f"{best.ready_s:.2f} s, plots drawn after {min(each.drawn_s for each in found):.2f} s "
         f"(quickest of {len(found)}; slowest {max(found).ready_s:.2f} s)\n"
     )

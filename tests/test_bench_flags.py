@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cord_phantoms import cylinder
 
-from bench.flags import FAILURES, SLICE_ONLY, flags_of, grown, missed, wavering
+from bench.flags import FAILURES, flags_of, grown, levels, missed, wavering
 from softseg_bids.core import quality
 
 SPACING = np.array([1.0, 1.0, 2.0])
@@ -24,7 +24,18 @@ def test_the_gross_is_told_and_the_small_is_not(soft: np.ndarray, name: str) -> 
     plant, flags = FAILURES[name]
     found = flags_of(plant(np.random.default_rng(3), soft, SPACING), SPACING)
     assert bool(found & set(flags)) == (name not in UNTOLD), found
-    assert set(SLICE_ONLY) == {quality.JUMP}
+
+
+def test_a_jump_is_told_of_the_image_and_of_a_slice() -> None:
+    """What a reader of the group's page sees is the flag of the image."""
+    fine = cylinder((1.0, 1.0, 1.0), height_mm=90.0, finer=3)
+    leak, flags = FAILURES["leak of 2 mm"]
+    assert levels(flags) == [quality.JUMP, "jump on a slice"]
+    spacing = np.ones(3)
+    assert flags_of(leak(np.random.default_rng(6), fine, spacing), spacing) >= set(levels(flags))
+    one = fine.copy()
+    one[:, :, 40:41] = grown(one[:, :, 40:41], 2.0, spacing)
+    assert flags_of(one, spacing) == {"jump on a slice"}
 
 
 def test_a_sound_mask_has_no_flag_and_planting_changes_no_input(soft: np.ndarray) -> None:

@@ -261,7 +261,7 @@ def test_ratings_by_keys_are_kept_and_exported(tab: Tab, page: Path, tmp_path: P
             tab.call("Input.insertText", text="10-14, 20")
             tab.press("Enter")
             tab.press("r")
-            tab.call("Input.insertText", text='leaks\tout "here"')
+            tab.call("Input.insertText", text='"leaks\tout" "here')
             tab.press("Enter")
         tab.press("ArrowRight")
     first, second, third = names
@@ -282,7 +282,7 @@ def test_ratings_by_keys_are_kept_and_exported(tab: Tab, page: Path, tmp_path: P
     by_file = {each.file: each for each in read_exclusions(tmp_path / "exclude.tsv")}
     assert set(by_file) == {first, third}
     assert by_file[first].what == "image" and by_file[third].slices == ((10, 14), (20, 20))
-    assert by_file[third].reason == 'leaks out "here"' and by_file[third].rater == "A B"
+    assert by_file[third].reason == '"leaks out" "here' and by_file[third].rater == "A B"
     assert by_file[third].date == time.strftime("%Y-%m-%d")
     listed = read_exclusions(tmp_path / "qc_fail.yml")
     assert {each.file for each in listed} == {Path(first).name, Path(third).name}

@@ -15,6 +15,7 @@ from test_group import row, write_session
 from softseg_bids.app.cli import main
 from softseg_bids.app.columns import LONG, MEASURES
 from softseg_bids.app.group_columns import STATISTICS, TABLES
+from softseg_bids.app.group_read import people
 from softseg_bids.bids import derivatives
 
 REGIONS = ("cord", "vert-C3", "vert-C4", "vert-C2:C3", "common")
@@ -327,8 +328,53 @@ class TestExclusions:
         }
         # Slices 75 to 77 lie at 23.5 to 25.5 mm, in the region from 20 to 40 mm.
         assert float(rows["vert-C3"]["coverage"]) == pytest.approx(17 / 20, abs=1e-6)
-        assert {each["excluded"] for each in rows.values()} == {"slices"}
+        assert {name for name, each in rows.items() if each["excluded"] == "slices"} == {"vert-C3"}
         assert float(rows["vert-C4"]["coverage"]) == 1.0
+        [part] = table(tmp_path, "missing", status="slices excluded")
+        assert part["region"] == "vert-C3" and not table(
+            tmp_path, "missing", status="exclusion without effect"
+        )
+
+    @pytest.mark.parametrize(
+        ("line", "slices", "reason"),
+        [
+            ("sub-001_1_T1w\t75-77\t", False, "per-slice table is not in OUT"),
+            ("sub-001_1_T1w\t900\t", True, "none of these"),
+            ("sub-001_1_T1w\t\tT5", True, "none of these"),
+        ],
+    )
+    def test_what_takes_nothing_out_is_told(
+        self, tmp_path: Path, line: str, slices: bool, reason: str
+    ) -> None:
+        study(tmp_path, 3, slices=slices)
+        listed = tmp_path / "exclude.tsv"
+        listed.write_text(f"file\tslices\tlevels\n{line}\n")
+        assert group(tmp_path, "--exclude", listed) == 0
+        [idle] = table(tmp_path, "missing", status="exclusion without effect")
+        assert reason in idle["reason"] and idle["input"].endswith("sub-001_1_T1w.nii.gz")
+        assert {each["excluded"] for each in table(tmp_path, "csa")} == {"n/a"}
+        assert not table(tmp_path, "missing", status="slices excluded")
+
+    def test_levels_of_an_image_without_levels(self, tmp_path: Path) -> None:
+        study(tmp_path, 2, slices=True)
+        [path] = tmp_path.rglob("*sub-001_1_*T1wPerslice_morph.tsv")
+        rows = read(path)
+        derivatives.write_table(path, [{**each, "level": None} for each in rows], columns=list(rows[0]))
+        listed = tmp_path / "exclude.tsv"
+        listed.write_text("file\tlevels\nsub-001_1_T1w\tC4\n")
+        assert group(tmp_path, "--exclude", listed, "--compression") == 0
+        [idle] = table(tmp_path, "missing", status="exclusion without effect")
+        assert "no vertebral levels" in idle["reason"]
+        [lost] = table(tmp_path, "missing", status="no profile")
+        assert lost["figures"] == "compression" and lost["participant_id"] == "sub-001"
+
+    def test_lists_about_something_else_are_told(self, tmp_path: Path) -> None:
+        study(tmp_path, 2)
+        listed = tmp_path / "qc_fail.yml"
+        listed.write_text("FILES_GMSEG:\n- sub-001_1_T1w.nii.gz\n")
+        assert group(tmp_path, "--exclude", listed) == 0
+        [idle] = table(tmp_path, "missing", status="exclusion without effect")
+        assert "FILES_GMSEG" in idle["reason"] and idle["input"] == "sub-001_1_T1w.nii.gz"
 
     def test_failed_labels_take_out_levels_only(self, tmp_path: Path) -> None:
         study(tmp_path, 3)
@@ -414,3 +460,52 @@ def test_compression_is_detected_or_given(tmp_path: Path) -> None:
     [site] = table(tmp_path, "compression_sites", contrast="T1w", participant_id="sub-001")
     assert site["site_source"] == "given"
     assert group(tmp_path) == 0 and not (tmp_path / "group_compression.tsv").exists()
+
+
+def test_sites_of_nobody_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study(tmp_path, 2, ("A",), slices=True)
+    given = tmp_path / "sites.tsv"
+    for unknown in ("007\tn/a", "sub-001\tses-B"):
+        given.write_text(f"participant_id\tsession_id\tsite\n000\tA\tC4\n{unknown}\tC4\n")
+        assert group(tmp_path, "--compression", given) == 64
+        assert "no results of sub-00" in capsys.readouterr().err
+    # Of those who are there but not chosen nothing is said.
+    given.write_text("participant_id\tsite\n000\tC4\n001\tC5\n")
+    assert group(tmp_path, "--compression", given, "--participant-label", "001") == 0
+    [site] = table(tmp_path, "compression_sites", contrast="T1w")
+    assert site["site_source"] == "given"
+
+
+def test_the_ledger_names_who_has_no_profile_change_or_repeat(tmp_path: Path) -> None:
+    study(tmp_path, 2, ("A", "B"), slices=True)
+    for path in tmp_path.rglob("sub-001_ses-B_1_*T1wPerslice_morph.tsv"):
+        path.unlink()
+    listed = tmp_path / "exclude.tsv"
+    listed.write_text("file\nsub-000_ses-A_2_T2w\n")
+    assert group(tmp_path, "--compression", "--exclude", listed) == 0
+    lost = table(tmp_path, "missing", status="not compared", participant_id="sub-001", contrast="T1w")
+    assert {each["session_id"] for each in lost} == {"ses-A", "ses-B"}
+    assert {each["figures"] for each in lost} == {"change;change_model"}
+    [gone] = table(tmp_path, "missing", status="no profile")
+    assert (gone["session_id"], gone["contrast"]) == ("ses-B", "T1w")
+    [lone] = table(tmp_path, "missing", status="lone repeat")
+    assert (lone["participant_id"], lone["session_id"]) == ("sub-000", "ses-A")
+    assert lone["figures"] == "rescan" and "vert-C3" in lone["region"]
+
+
+def test_years_are_each_persons_own() -> None:
+    """Some have dates, others one age a session: both are timed."""
+    facts = [
+        {"participant": who, "session": session, "participant_row": {}, "session_row": said}
+        for who, session, said in (
+            ("01", "A", {"acq_time": "2020-01-01", "age": "30"}),
+            ("01", "B", {"acq_time": "2022-01-01", "age": "33"}),
+            ("02", "A", {"age": "40"}),
+            ("02", "B", {"age": "41.5"}),
+            ("03", "A", {"acq_time": "2020-01-01"}),
+            ("03", "B", {}),
+        )
+    ]
+    years = people(facts)["years"]
+    assert years[:4].tolist() == pytest.approx([0.0, 2.0, 0.0, 1.5], abs=0.01)
+    assert years[4] == 0.0 and np.isnan(years[5])

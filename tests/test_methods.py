@@ -78,6 +78,16 @@ def seen(*statistics: str, by: Sequence[str] = ()) -> Trace:
         ("change", seen("midpoint"), "over the identical stretch.", "not be aligned"),
         ("change", seen("midpoint", "labels"), "stretch; where they could not be aligned", "x:"),
         ("change", seen("labels"), "could not be aligned; regions", "identical"),
+        ("contrasts", seen("bias", by=["REML, jackknife over people"]),
+         "coefficients, from leaving out one person after the other (CR3, Bell & McCaffrey, 2002).",
+         "Satterthwaite"),
+        ("contrasts", seen("sd_between_people", by=["REML, Satterthwaite", "REML, exact interval"]),
+         "Satterthwaite, 1946); of ratios of variances, exact (Harville & Fenech, 1985)", "Bell"),
+        ("groups", seen("difference", "effect_size", by=["least squares, HC3"]),
+         "(HC3, MacKinnon & White, 1985); of Hedges' g, from the noncentral t", "Satterthwaite"),
+        ("change_model", seen("difference", by=["REML, jackknife over people"]),
+         "Welch's degrees of freedom (Welch, 1947)", "exact"),
+        ("vendors", seen("mean", by=["spine-generic"]), "Intervals are 95 % confidence intervals.", "Welch"),
         ("compression_sites", seen("given"), "they were given beforehand.", "0.8"),
         ("compression_sites", seen("detected"), "they were detected where the area", "given"),
     ],
@@ -183,7 +193,13 @@ def test_every_work_is_complete() -> None:
         bool(work.doi) for work in WORKS.values()
     )
     for work in WORKS.values():
-        assert work.short.endswith(work.year) and work.kind in ("article", "inproceedings", "book", "misc")
+        assert work.short.endswith(work.year) and work.kind in (
+            "article",
+            "inproceedings",
+            "incollection",
+            "book",
+            "misc",
+        )
         assert work.doi == "" or re.fullmatch(r"10\.\d{4,5}/\S+", work.doi), work
 
 

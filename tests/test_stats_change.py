@@ -11,13 +11,15 @@ import pytest
 from scipy import ndimage
 
 from softseg_bids.app.columns import MEASURES
-from softseg_bids.app.group_visits import visits
+from softseg_bids.app.group_profiles import read_slices
+from softseg_bids.app.group_tables import best_images
+from softseg_bids.app.group_visits import _identical, comparable, visits
 from softseg_bids.bids import derivatives
 from softseg_bids.core.cord import measure_slices, trace
 from softseg_bids.core.levels import arc_mm
 from softseg_bids.core.midpoint import Profile, Shift, midpoint, pooled, shift_between, shift_of_labels
 from softseg_bids.core.quality import slice_flags
-from softseg_bids.stats.change import changes, slopes
+from softseg_bids.stats.change import changes, slopes, without_rate
 from softseg_bids.stats.estimate import Interval
 
 SPACING = np.array([1.0, 1.0, 1.0])
@@ -156,6 +158,8 @@ def best_of(sessions: list[str], **changes: Any) -> pd.DataFrame:
             "scanner": "A",
             "software": "1",
             "flags": None,
+            "visit": f"sub-01/{name}",
+            "acquisition": "plane-iso",
         }
         for n, name in enumerate(sessions)
     ]
@@ -164,7 +168,8 @@ def best_of(sessions: list[str], **changes: Any) -> pd.DataFrame:
 
 @pytest.mark.parametrize("pair", [("still", "up"), ("still", "down"), ("up", "down")])
 def test_one_scan_moved_has_not_changed(moved_scans: dict[str, Path], pair: tuple[str, str]) -> None:
-    found = visits(best_of(list(pair)), moved_scans)
+    found, lost = visits(best_of(list(pair)), moved_scans)
+    assert lost == []
     assert set(found["region"]) == {"stretch"} and set(found["alignment"]) == {"midpoint"}
     first, second = found["area_mm2"]
     assert abs(second / first - 1) <= 0.005
@@ -174,13 +179,13 @@ def test_regions_are_labelled_once(moved_scans: dict[str, Path]) -> None:
     """Two sessions whose labels differ by 4 mm are measured between the same limits."""
     best = best_of(["still", "up"])
     level = best.assign(region="vert-C3", start_mm=[30.0, 41.0], end_mm=[50.0, 61.0])
-    found = visits(pd.concat([best, level]), moved_scans)
+    found, _ = visits(pd.concat([best, level]), moved_scans)
     region = found[found["region"] == "vert-C3"]
     assert abs(region["area_mm2"].iloc[1] / region["area_mm2"].iloc[0] - 1) <= 0.01
 
 
 def test_images_that_share_no_axis_are_aligned_alone(moved_scans: dict[str, Path]) -> None:
-    found = visits(best_of(["still", "up"], flags="not_shared"), moved_scans)
+    found, _ = visits(best_of(["still", "up"], flags="not_shared"), moved_scans)
     assert set(found["alignment"]) == {"midpoint"}
 
 
@@ -190,12 +195,82 @@ def test_what_cannot_be_aligned_stays_as_labelled(moved_scans: dict[str, Path], 
     short.write_text("\n".join([lines[0], *lines[1:3]]) + "\n")
     best = best_of(["still", "up"])
     level = best.assign(region="pmj-50", area_mm2=[70.0, 69.0])
-    found = visits(pd.concat([best, level]), {**moved_scans, "up": short})
+    found, lost = visits(pd.concat([best, level]), {**moved_scans, "up": short})
     assert found["area_mm2"].tolist() == [70.0, 69.0] and set(found["alignment"]) == {"labels"}
+    assert {each["region"] for each in lost} == {"stretch"} and "cannot be aligned" in lost[0]["reason"]
+    found, lost = visits(best, {**moved_scans, "up": short})
+    assert found.empty and [each["session_id"] for each in lost] == ["still", "up"]
+    assert "no region is labelled" in lost[0]["reason"]
 
 
 def test_one_session_or_no_tables_have_no_change(moved_scans: dict[str, Path]) -> None:
-    assert visits(best_of(["still"]), moved_scans).empty and visits(best_of(["still", "up"]), {}).empty
+    found, lost = visits(best_of(["still"]), moved_scans)
+    assert found.empty and lost == []
+    found, lost = visits(best_of(["still", "up"]), {})
+    assert found.empty and {each["input"] for each in lost} == {"still", "up"}
+    assert all("per-slice table" in each["reason"] and "change" in each["figures"] for each in lost)
+
+
+def test_a_visit_without_its_table_leaves_the_other_alone(moved_scans: dict[str, Path]) -> None:
+    found, lost = visits(best_of(["still", "up"]), {"still": moved_scans["still"]})
+    reasons = {each["input"]: each["reason"] for each in lost}
+    assert found.empty and "no other visit" in reasons["still"] and "per-slice table" in reasons["up"]
+
+
+def test_what_visits_share_too_little_of_is_told(moved_scans: dict[str, Path], tmp_path: Path) -> None:
+    """A visit that shows 15 mm of cord, and a region that half of it shows."""
+    short = tmp_path / "short_morph.tsv"
+    lines = moved_scans["up"].read_text().splitlines()
+    short.write_text("\n".join([lines[0], *lines[40:55]]) + "\n")
+    best = best_of(["still", "up"])
+    level = best.assign(region="vert-C3", start_mm=30.0, end_mm=60.0)
+    views = {name: read_slices(path) for name, path in (("still", moved_scans["still"]), ("up", short))}
+    found, why = _identical(
+        pd.concat([best, level]).assign(visit=["still", "up"] * 2),
+        {name: (slices, Shift(0.0, 0.1)) for name, slices in views.items() if slices is not None},
+    )
+    reasons = {region: reason for reason, regions in why.items() for region in regions}
+    assert found == [] and "less than 80%" in reasons["vert-C3"] and "20 mm" in reasons["stretch"]
+
+
+def scans_of(session: str, **acquisitions: tuple[str, float]) -> list[dict[str, Any]]:
+    """An image of each acquisition (plane and length in mm) of one session."""
+    return [
+        {
+            "participant_id": "sub-01", "session_id": session, "contrast": "T2w", "region": region,
+            "acq": acq, "ce": None, "rec": None, "plane": plane, "source_image": f"{session}_{acq}",
+            "run": None, "length_mm": length, "coverage": 1.0, "csa_fit": "good", "area_mm2": 70.0,
+            "gradient_correction": "none",
+        }
+        for acq, (plane, length) in acquisitions.items()
+        for region in ("cord", "vert-C3")
+    ]  # fmt: skip
+
+
+PEOPLE = pd.DataFrame(
+    {
+        "participant_id": ["sub-01"] * 2, "session_id": ["A", "B"], "person_id": ["sub-01"] * 2,
+        "years": [0.0, 1.0],
+    }
+)  # fmt: skip
+
+
+def test_visits_are_of_one_acquisition_where_there_is_one() -> None:
+    long = pd.DataFrame(
+        [*scans_of("A", sag=("sag", 200.0), ax=("ax", 60.0)), *scans_of("B", ax=("ax", 60.0))]
+    )
+    best = best_images(long)
+    assert set(best.loc[best["region"] == "cord", "source_image"]) == {"A_sag", "B_ax"}
+    found = comparable(long, best, PEOPLE)
+    assert set(found["source_image"]) == {"A_ax", "B_ax"} and set(found["acquisition"]) == {"acq-ax plane-ax"}
+
+
+def test_visits_of_two_acquisitions_stay_and_are_told() -> None:
+    long = pd.DataFrame([*scans_of("A", sag=("sag", 200.0)), *scans_of("B", ax=("ax", 60.0))])
+    found = comparable(long, best_images(long), PEOPLE)
+    assert found["acquisition"].nunique() == 2
+    # Nobody else's images are touched, and who came once is in no change.
+    assert comparable(long, best_images(long), PEOPLE[:1]).empty
 
 
 def cohort(people: int = 40, times: int = 3, noise: float = 1.0, slope_sd: float = 0.3) -> pd.DataFrame:
@@ -248,6 +323,11 @@ class TestChanges:
     def test_scanner_and_software_are_flagged(self) -> None:
         assert self.pair(scanner="B", software="2")[0]["flags"] == ["scanner_changed", "software_changed"]
 
+    def test_another_acquisition_is_flagged(self) -> None:
+        frame = cohort(1, 2).assign(acquisition=["plane-sag", "plane-ax"])
+        [row] = changes(frame, {})
+        assert row["flags"] == ["acquisition_changed"]
+
     def test_without_dates_or_close_together(self) -> None:
         [row] = self.pair(years=np.nan)
         assert np.isnan(row["annual_mm2"]) and "no dates" in row["notes"]
@@ -280,6 +360,27 @@ class TestSlopes:
         own = wide[1.0] - wide[0.0]
         assert found["estimate"] == pytest.approx(own.mean(), abs=1e-6)
         assert found["se"] == pytest.approx(own.std() / np.sqrt(40), rel=1e-4)
+
+    def test_a_change_of_scanner_is_counted(self) -> None:
+        frame = cohort(12, 2).assign(acquisition="plane-iso")
+        assert pick(slopes(frame), statistic="annual_change")["notes"] == ""
+        frame.loc[[1, 3], "scanner"] = "B"
+        said = pick(slopes(frame), statistic="annual_change")["notes"]
+        assert said == "scanner changed between visits of 2 of 12 people"
+
+    @pytest.mark.parametrize(
+        ("years", "sessions", "reason"),
+        [
+            ([0.0, np.nan], {"ses-0", "ses-1"}, "not known"),
+            ([0.0, 0.01], {"ses-0", "ses-1"}, "less than a month"),
+            ([0.0, np.nan, 2.0], {"ses-1"}, "date of the visit"),
+            ([0.0, 1.0], set(), ""),
+        ],
+    )
+    def test_who_has_no_rate_is_told(self, years: list[float], sessions: set[str], reason: str) -> None:
+        lost = without_rate(cohort(1, len(years)).assign(years=years))
+        assert {each["session_id"] for each in lost} == sessions
+        assert all(reason in each["reason"] and each["figures"] == ("change_model",) for each in lost)
 
     def test_too_few(self) -> None:
         assert "too few" in pick(slopes(cohort(2, 3)), statistic="annual_change")["notes"]

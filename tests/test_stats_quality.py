@@ -155,6 +155,10 @@ class TestCompression:
         path = tmp_path / "sites.tsv"
         path.write_text("participant_id\tsession_id\tsite\nsub-01\tn/a\tC5-C6\nsub-02\tses-A\tC4\n")
         assert read_sites(path) == {"sub-01": [6.0], "sub-02_ses-A": [4.5]}
+        path.write_text("participant_id\tsession_id\tsite\n01\t\tC5-C6\n02\tA\tC4\n")
+        assert read_sites(path) == {"sub-01": [6.0], "sub-02_ses-A": [4.5]}
+        path.write_text('participant_id\tsite\tnote\nsub-01\tC5-C6\t"old\nsub-02\tC4\tnew\n')
+        assert read_sites(path) == {"sub-01": [6.0], "sub-02": [4.5]}
         path.write_text("participant_id\tsite\nsub-01\tneck\n")
         with pytest.raises(Stop, match="line 2"):
             read_sites(path)
@@ -180,6 +184,16 @@ class TestExclusions:
         assert (second.levels, second.said) == (((3, 4), (8, 8)), "excluded")
         assert third.what == "image"
 
+    def test_a_quote_is_a_character(self, tmp_path: Path) -> None:
+        path = tmp_path / "exclude.tsv"
+        path.write_text(
+            'file\tslices\treason\nsub-01_T2w\t\t"blurred at C4\nsub-02_T2w\t"10-14,20"\t5" coil\n'
+            "sub-03_T2w\t\tghosts\n"
+        )
+        first, second, third = read_exclusions(path)
+        assert (first.reason, second.reason, third.reason) == ('"blurred at C4', '5" coil', "ghosts")
+        assert second.slices == ((10, 14), (20, 20))
+
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
@@ -201,10 +215,13 @@ class TestExclusions:
         path.write_text(
             "FILES_SEG:\n- sub-01_T2w.nii.gz\nFILES_LABEL:\n- sub-02\nFILES_GMSEG:\n- sub-03_T2w.nii.gz\n"
         )
-        assert [(each.file, each.what) for each in read_exclusions(path)] == [
+        found = read_exclusions(path)
+        assert [(each.file, each.what) for each in found] == [
             ("sub-01_T2w.nii.gz", "image"),
             ("sub-02", "labels"),
+            ("sub-03_T2w.nii.gz", "nothing"),
         ]
+        assert not found[2].concerns("sub-03/anat/sub-03_T2w.nii.gz") and "FILES_GMSEG" in found[2].reason
         path.write_text("- sub-01_T2w.nii.gz\n")
         assert len(read_exclusions(path)) == 1
         for wrong in ("FILES_SEG: 3\n", "a: [b\n"):

@@ -35,7 +35,8 @@ class Exclusion:
     levels : tuple of (int, int)
         First and last vertebra.
     what : str
-        ``image``, ``slices`` (with ``slices`` or ``levels``), or ``labels``: regions that need labels.
+        ``image``, ``slices`` (with ``slices`` or ``levels``), ``labels``: regions that need labels; or
+        ``nothing``, of a list that says nothing about the cord's mask or levels.
     reason, rater, date : str
     """
 
@@ -59,6 +60,8 @@ class Exclusion:
         A name fits if it is the image's, with or without folders and extension, or begins with it: SCT's
         lists name derived files (``sub-01_T2w_RPI_r.nii.gz``, ``sub-01_T2w_label-SC_seg.nii.gz``).
         """
+        if self.what == "nothing":
+            return False
         name = _stem(self.file)
         own = _stem(source)
         if "/" in self.file.strip("/") and _stem(self.file) == own:
@@ -79,7 +82,8 @@ def read_exclusions(path: Path) -> list[Exclusion]:
         if path.suffix.lower() in (".yml", ".yaml"):
             return list(_from_yaml(yaml.safe_load(path.read_text(encoding="utf-8"))))
         with path.open(encoding="utf-8", newline="") as file:
-            return list(_from_rows(csv.DictReader(file, delimiter="\t")))
+            # A quote is a character like others in a TSV: a reason may begin with one that nothing closes.
+            return list(_from_rows(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)))
     except (ValueError, yaml.YAMLError, UnicodeDecodeError) as error:
         said = str(error).splitlines()[0]
         raise Stop(Exit.USAGE, f"{path}: not a list of exclusions: {said}") from error
@@ -102,16 +106,21 @@ def _from_rows(reader: csv.DictReader[str]) -> Iterable[Exclusion]:
         if not cells["file"]:
             raise ValueError(f"line {number} names no file")
         try:
-            slices = ranges(cells["slices"], int)
-            levels = ranges(cells["levels"], lambda text: NUMBERS[text.upper()])
+            slices = ranges(unquoted(cells["slices"]), int)
+            levels = ranges(unquoted(cells["levels"]), lambda text: NUMBERS[text.upper()])
         except (ValueError, KeyError) as error:
             raise ValueError(
                 f"line {number}: slices are written 10-14,20 and levels C3-C4,C6 ({error} is neither)"
             ) from error
         yield Exclusion(
-            cells["file"], slices, levels, "slices" if slices or levels else "image",
+            unquoted(cells["file"]), slices, levels, "slices" if slices or levels else "image",
             cells["reason"], cells["rater"], cells["date"],
         )  # fmt: skip
+
+
+def unquoted(cell: str) -> str:
+    """A name or number without the quotes that spreadsheets set about a cell with a comma in it."""
+    return cell.strip().strip('"').strip()
 
 
 def ranges(text: str, number: Any) -> tuple[tuple[int, int], ...]:
@@ -138,12 +147,9 @@ def _from_yaml(content: Any) -> Iterable[Exclusion]:
     if not isinstance(lists, Mapping) or not all(isinstance(each, list | None) for each in lists.values()):
         raise ValueError("it is no mapping of FILES_SEG, FILES_LABEL to lists of files")
     for name, files in lists.items():
-        if name not in (*MASK_LISTS, *LABEL_LISTS):
-            continue
+        what = "image" if name in MASK_LISTS else "labels" if name in LABEL_LISTS else "nothing"
         for file in files or ():
-            yield Exclusion(
-                str(file), what="image" if name in MASK_LISTS else "labels", reason=f"failed in {name}"
-            )
+            yield Exclusion(str(file), what=what, reason=f"failed in {name}")
 
 
 def _stem(path: str) -> str:

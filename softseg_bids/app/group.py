@@ -16,28 +16,21 @@ from typing import Any
 import pandas as pd
 
 from softseg_bids.app.columns import LONG
-from softseg_bids.app.exclusions import Exclusion, read_exclusions
+from softseg_bids.app.exclusions import read_exclusions
 from softseg_bids.app.group_choice import check_options, chosen_tables, with_sites
 from softseg_bids.app.group_columns import DESCRIBED, TABLES
-from softseg_bids.app.group_compression import compression, read_sites
+from softseg_bids.app.group_compression import check_sites, compression, read_sites
+from softseg_bids.app.group_ledger import OPTIONAL, ledger, of_exclusions
 from softseg_bids.app.group_page import write_group_page
 from softseg_bids.app.group_profiles import by_image, exclude, slice_table
-from softseg_bids.app.group_read import WHO, RowsOf, people, read_long, who
+from softseg_bids.app.group_read import WHO, RowsOf, people, read_long
 from softseg_bids.app.group_statistics import Study, harmonised, statistics, study_of
-from softseg_bids.app.group_tables import LEAST_COVERAGE, QC, best_images, quality, wide
+from softseg_bids.app.group_tables import QC, best_images, quality, wide
 from softseg_bids.app.outcome import Exit, Stop
-from softseg_bids.app.results import session_facts
+from softseg_bids.app.results import session_facts, session_tables
 from softseg_bids.app.settings import Settings
 from softseg_bids.bids import derivatives
-from softseg_bids.stats.ledger import (
-    of_batches,
-    of_centres,
-    of_groups,
-    of_images,
-    of_norms,
-    of_people,
-    of_sessions,
-)
+from softseg_bids.stats.ledger import of_repeats
 from softseg_bids.stats.outliers import outliers
 from softseg_bids.stats.variability import spread as variability
 
@@ -49,8 +42,6 @@ VARIABILITY = (
 )  # fmt: skip
 EXCLUDED = ("excluded", "excluded_reason")
 HARMONISED = "area_harmonised_mm2"
-# Tables that are only there when they were asked for, or when the study has what they are about.
-OPTIONAL = ("harmonisation", "compression", "compression_sites", "norms_offset", "change", "change_model")
 
 
 def run(settings: Settings) -> Exit:
@@ -71,6 +62,10 @@ def run(settings: Settings) -> Exit:
         write_group_page(settings.out)
         return Exit.DONE
     found = chosen_tables(settings)
+    sites = None
+    if settings.compression is not None and settings.compression != Path():
+        sites = read_sites(settings.compression)
+        check_sites(sites, session_tables(settings.out), settings.compression)
     facts = [session_facts(table) for table in found]
     long = with_sites(read_long(found), facts, settings.site_column)
     if not settings.allow_mixed:
@@ -83,9 +78,10 @@ def run(settings: Settings) -> Exit:
     }
     exclusions = read_exclusions(settings.exclude) if settings.exclude is not None else []
     excluded = by_image(exclusions, map(str, long["source_image"].dropna().unique()))
+    lost: list[dict[str, Any]] = []
     if settings.exclude is not None:
-        long = exclude(long, excluded, slices)
-    used = {exclusion for found in excluded.values() for exclusion in found}
+        long, idle = exclude(long, excluded, slices)
+        lost += of_exclusions(long, exclusions, excluded, idle)
     best = best_images(long)
     everybody = people(facts, settings.group_column)
     study = study_of(settings, long, best, everybody, slices, excluded)
@@ -94,10 +90,12 @@ def run(settings: Settings) -> Exit:
         areas, tables["harmonisation"] = harmonised(study)
         long, best = (_beside(frame, areas) for frame in (long, best))
     if settings.compression is not None:
-        given = read_sites(settings.compression) if settings.compression != Path() else None
-        tables["compression"], tables["compression_sites"] = compression(study.best, slices, given, excluded)
-    unknown = [exclusion for exclusion in exclusions if exclusion not in used]
-    tables["missing"] = _ledger(study, long, facts, unknown, tables)
+        tables["compression"], tables["compression_sites"], missing = compression(
+            study.best, slices, sites, excluded
+        )
+        lost += missing
+    lost += of_repeats(long, study.usable)
+    tables["missing"] = ledger(study, long, facts, tables, [*lost, *study.lost])
     write(settings.out, long, best, facts, study, tables)
     write_group_page(settings.out)
     sys.stderr.write(
@@ -176,42 +174,6 @@ def _beside(frame: pd.DataFrame, areas: pd.DataFrame) -> pd.DataFrame:
     joined = keyed.merge(areas, on=[*keys, "source_image"], how="left", validate="m:1")
     joined.index = frame.index
     return joined
-
-
-def _ledger(
-    study: Study,
-    long: pd.DataFrame,
-    facts: Sequence[dict[str, Any]],
-    unknown: Sequence[Exclusion],
-    tables: Mapping[str, Sequence[dict[str, Any]]],
-) -> list[dict[str, Any]]:
-    sessions = [{"who": who(said), "missing": said["missing"], "images": said["images"]} for said in facts]
-    settings = study.settings
-    group = study.group if study.control is not None else None
-    rows = [
-        *of_sessions(sessions, settings.contrast_set),
-        *of_images(long, LEAST_COVERAGE, settings.include_limited),
-        *of_people(study.people, study.covariates, group, settings.formula),
-        *(of_groups(study.people, group) if group is not None else []),
-        *of_centres(study.best.drop_duplicates(WHO)),
-        *of_batches(study.best, tables.get("harmonisation", ())),
-        *of_norms(study.best, tables.get("norms_offset", ())),
-        *(
-            {
-                "input": each.file, "status": "unknown exclusion", "reason": "no image of this name is there",
-                "figures": "none",
-            }
-            for each in unknown
-        ),
-    ]  # fmt: skip
-    # Nobody is missing from a table that is not there.
-    absent = {name for name in OPTIONAL if not tables.get(name)}
-    kept = [(row, _there(row["figures"], absent)) for row in rows]
-    return [{**row, "figures": figures} for row, figures in kept if figures]
-
-
-def _there(figures: str | Sequence[str], absent: set[str]) -> str | list[str]:
-    return figures if isinstance(figures, str) else [name for name in figures if name not in absent]
 
 
 def check_uniform(long: pd.DataFrame, out: Path) -> None:

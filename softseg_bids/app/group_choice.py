@@ -50,7 +50,7 @@ def chosen_tables(settings: Settings) -> list[Path]:
     for prefix, asked in (("sub-", settings.participants), ("ses-", settings.sessions)):
         if not asked:
             continue
-        owner = {table: _label(table, prefix) for table in tables}
+        owner = {table: label_in(table, prefix) for table in tables}
         unknown = sorted(set(asked) - set(owner.values()))
         if unknown:
             there = ", ".join(sorted(filter(None, set(owner.values())))) or "none"
@@ -62,7 +62,8 @@ def chosen_tables(settings: Settings) -> list[Path]:
     return tables
 
 
-def _label(table: Path, prefix: str) -> str:
+def label_in(table: Path, prefix: str) -> str:
+    """The label of an entity (``sub-``, ``ses-``) in a file's name, empty if it has none."""
     parts = table.name.split("_")
     return next((part.removeprefix(prefix) for part in parts if part.startswith(prefix)), "")
 

@@ -21,6 +21,7 @@ NEEDS_LABELS = ("vert-", "disc-", "pmj-")
 # Source image -> what people excluded of it.
 Excluded = Mapping[str, Sequence[Exclusion]]
 NOTHING: Excluded = MappingProxyType({})
+NO_SLICES = "its per-slice table is not in OUT; run the participant level again, or exclude the whole image"
 
 
 class Slices(NamedTuple):
@@ -97,15 +98,20 @@ def without(slices: Slices, exclusions: Sequence[Exclusion]) -> Slices:
     gone = np.zeros(len(slices.numbers), dtype=bool)
     level = slices.level
     for exclusion in exclusions:
-        if exclusion.what == "image":
-            gone[:] = True
+        gone |= _taken(slices, exclusion)
         if exclusion.what == "labels":
             level = np.full(len(slices.numbers), np.nan)
-        for first, last in exclusion.slices:
-            gone |= (slices.numbers >= first) & (slices.numbers <= last)
-        for first, last in exclusion.levels:
-            gone |= (slices.level >= first) & (slices.level < last + 1)
     return slices._replace(usable=slices.usable & ~gone, level=level)
+
+
+def _taken(slices: Slices, exclusion: Exclusion) -> NDArray[np.bool_]:
+    """Which slices an exclusion takes out, shape (n,)."""
+    taken = np.full(len(slices.numbers), exclusion.what == "image")
+    for first, last in exclusion.slices:
+        taken |= (slices.numbers >= first) & (slices.numbers <= last)
+    for first, last in exclusion.levels:
+        taken |= (slices.level >= first) & (slices.level < last + 1)
+    return taken
 
 
 def by_image(exclusions: Sequence[Exclusion], sources: Iterable[str]) -> dict[str, list[Exclusion]]:
@@ -116,7 +122,26 @@ def by_image(exclusions: Sequence[Exclusion], sources: Iterable[str]) -> dict[st
     return {source: found for source, found in concerned.items() if found}
 
 
-def exclude(long: pd.DataFrame, excluded: Excluded, tables: Mapping[str, Path]) -> pd.DataFrame:
+class Idle(NamedTuple):
+    """An exclusion that took nothing out of an image.
+
+    Attributes
+    ----------
+    source : str
+        Path of the image from the dataset's root.
+    exclusion : Exclusion
+    reason : str
+        Why it has no effect.
+    """
+
+    source: str
+    exclusion: Exclusion
+    reason: str
+
+
+def exclude(
+    long: pd.DataFrame, excluded: Excluded, tables: Mapping[str, Path]
+) -> tuple[pd.DataFrame, list[Idle]]:
     """Mark excluded images, and measure images again without their excluded slices.
 
     Parameters
@@ -130,9 +155,13 @@ def exclude(long: pd.DataFrame, excluded: Excluded, tables: Mapping[str, Path]) 
 
     Returns
     -------
-    DataFrame
-        With ``excluded`` (``image``, ``slices`` or n/a) and ``excluded_reason``.
+    long : DataFrame
+        With ``excluded`` (``image``; ``slices`` where a row was measured again; or n/a) and
+        ``excluded_reason``.
+    idle : list of Idle
+        Exclusions of slices, levels or labels that took nothing out.
     """
+    idle: list[Idle] = []
     long = long.assign(excluded=None, excluded_reason=None).astype(
         {"excluded": object, "excluded_reason": object}
     )
@@ -147,19 +176,44 @@ def exclude(long: pd.DataFrame, excluded: Excluded, tables: Mapping[str, Path]) 
         if labels:
             levelled = rows[long.loc[rows, "region"].str.startswith(NEEDS_LABELS)]
             long.loc[levelled, ["excluded", "excluded_reason"]] = ["image", labels[0].said]
-        slices = read_slices(tables[source], part) if part and source in tables else None
-        if slices is not None:
-            long = _measured_again(long, rows, slices, "; ".join(each.said for each in part))
-    return long
+            if not len(levelled):
+                idle += [Idle(source, each, "no region of the image needs labels") for each in labels]
+        slices = read_slices(tables[source]) if part and source in tables else None
+        if slices is None:
+            idle += [Idle(source, each, NO_SLICES) for each in part]
+            continue
+        acting = [each for each in part if (_taken(slices, each) & slices.usable).any()]
+        idle += [Idle(source, each, _why_idle(slices, each)) for each in part if each not in acting]
+        if acting:
+            long = _measured_again(long, rows, slices, acting)
+    return long, idle
 
 
-def _measured_again(long: pd.DataFrame, rows: pd.Index, slices: Slices, reason: str) -> pd.DataFrame:
+def _why_idle(slices: Slices, exclusion: Exclusion) -> str:
+    if _taken(slices, exclusion).any():
+        return "these slices enter no mean in any case"
+    if exclusion.levels and not np.isfinite(slices.level).any():
+        return "the image has no vertebral levels; name slices instead"
+    return f"the image was measured on slices {slices.numbers.min()} to {slices.numbers.max()}, none of these"
+
+
+def _measured_again(
+    long: pd.DataFrame, rows: pd.Index, slices: Slices, acting: Sequence[Exclusion]
+) -> pd.DataFrame:
+    """Means anew of the regions that lose a slice; what the others hold stays as it was measured."""
+    rest = without(slices, acting)
     for row in rows:
         if long.at[row, "excluded"] == "image":
             continue
         start, end = long.loc[row, ["start_mm", "end_mm"]].astype(float)
-        found = slices.mean(start, end)
+        inside = slices.usable & (
+            np.minimum(slices.ends_mm, end) - np.maximum(slices.starts_mm, start) > 1e-6
+        )
+        said = [each.said for each in acting if (_taken(slices, each) & inside).any()]
+        if not said:
+            continue
+        found = rest.mean(start, end)
         for name, value in found.items():
             long.at[row, name] = value
-        long.loc[row, ["excluded", "excluded_reason"]] = ["slices", reason]
+        long.loc[row, ["excluded", "excluded_reason"]] = ["slices", "; ".join(said)]
     return long

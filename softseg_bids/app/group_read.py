@@ -130,16 +130,30 @@ def visit_order(people: pd.DataFrame) -> pd.Series:
 
 
 def _years(frame: pd.DataFrame) -> pd.Series:
-    """Years since the person's first session: by date, else by age; NaN if neither is known."""
+    """Years since the person's first session: by dates, of whom lacks one of them by age; NaN without both.
+
+    A person's sessions are timed by one of the two: an age is rounded, and dates may be shifted.
+    """
+    by_date, by_age = _since_date(frame), _since_age(frame)
+    person = frame["person_id"]
+    dated = by_date.notna().groupby(person).transform("all")
+    aged = by_age.notna().groupby(person).transform("all")
+    return by_date.where(dated | ~aged, by_age)
+
+
+def _since_date(frame: pd.DataFrame) -> pd.Series:
     when = next((name for name in DATES if name in frame), None)
-    if when is not None:
-        moment = pd.to_datetime(frame[when], errors="coerce", format="ISO8601", utc=True)
-        if moment.notna().any():
-            first = moment.groupby(frame["person_id"]).transform("min")
-            return (moment - first).dt.total_seconds() / (86400.0 * YEAR_DAYS)
-    if "age" in frame and pd.api.types.is_numeric_dtype(frame["age"]):
-        ages = frame["age"].groupby(frame["person_id"])
-        # participants.tsv holds one age for all sessions: no dates, then.
-        years = frame["age"] - ages.transform("min")
-        return years.where((ages.transform("nunique") > 1) | (ages.transform("size") == 1))
-    return pd.Series(float("nan"), index=frame.index)
+    if when is None:
+        return pd.Series(float("nan"), index=frame.index)
+    moment = pd.to_datetime(frame[when], errors="coerce", format="ISO8601", utc=True)
+    first = moment.groupby(frame["person_id"]).transform("min")
+    return (moment - first).dt.total_seconds() / (86400.0 * YEAR_DAYS)
+
+
+def _since_age(frame: pd.DataFrame) -> pd.Series:
+    if "age" not in frame or not pd.api.types.is_numeric_dtype(frame["age"]):
+        return pd.Series(float("nan"), index=frame.index)
+    ages = frame["age"].groupby(frame["person_id"])
+    years = frame["age"] - ages.transform("min")
+    # participants.tsv holds one age for all sessions: no dates, then.
+    return years.where((ages.transform("nunique") > 1) | (ages.transform("size") == 1))

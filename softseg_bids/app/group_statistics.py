@@ -13,14 +13,14 @@ import pandas as pd
 from softseg_bids.app.group_profiles import NOTHING, Excluded
 from softseg_bids.app.group_read import RowsOf
 from softseg_bids.app.group_tables import usable_rows
-from softseg_bids.app.group_visits import WHOLE, visits
+from softseg_bids.app.group_visits import WHOLE, comparable, visits
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.settings import Settings
 from softseg_bids.core.levels import LEVEL_NAMES
 from softseg_bids.stats import reference
 from softseg_bids.stats.agreement import agreement
 from softseg_bids.stats.centres import centres, vendor_variation
-from softseg_bids.stats.change import changes, slopes
+from softseg_bids.stats.change import changes, slopes, without_rate
 from softseg_bids.stats.design import OWN_STRETCHES, once, usable_covariates
 from softseg_bids.stats.estimate import Interval
 from softseg_bids.stats.groups import control_label, differences, group_column
@@ -63,6 +63,10 @@ class Study:
         Those that are there.
     notes : list of str
         What could not be done, for readers of all tables.
+    visits : DataFrame
+        From `group_visits.comparable`: what changes are measured on.
+    lost : list of dict
+        Rows of the ledger that only a step itself can tell.
     """
 
     settings: Settings
@@ -75,6 +79,8 @@ class Study:
     control: str | None = None
     covariates: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    visits: pd.DataFrame = field(default_factory=pd.DataFrame)
+    lost: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def first(self) -> pd.DataFrame:
@@ -136,7 +142,7 @@ def study_of(
 
     return Study(
         settings, joined(usable_rows(long)), joined(best), people, tables, excluded, group, control,
-        covariates, [*notes, *said],
+        covariates, [*notes, *said], comparable(long, best, people),
     )  # fmt: skip
 
 
@@ -169,7 +175,8 @@ def statistics(study: Study) -> dict[str, Rows]:
         "profile": _profile(study, fixed),
     }
     found["norms"], found["norms_offset"] = _norms(study)
-    seen = visits(study.best, study.tables, study.excluded)
+    seen, lost = visits(study.visits, study.tables, study.excluded)
+    study.lost += [*lost, *without_rate(seen)]
     found["change"], found["change_model"] = _change(study, seen, found["rescan"])
     return found
 

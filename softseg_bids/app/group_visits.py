@@ -2,12 +2,12 @@
 
 Sessions are brought to the middle of all along the cord, by the shape of the cord and by labels; a
 region's limits are the mean of what the sessions say there, so that all are labelled once; and only
-what every session of the contrast covers is measured.
+what every session of the contrast covers is measured. What cannot be compared is told with its reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from softseg_bids.app.group_profiles import NOTHING, Excluded, Slices, read_slices
-from softseg_bids.app.group_tables import LEAST_COVERAGE
+from softseg_bids.app.group_read import WHO
+from softseg_bids.app.group_tables import LEAST_COVERAGE, best_images, usable_rows
 from softseg_bids.core.levels import LEVEL_NAMES
 from softseg_bids.core.midpoint import Profile, Shift, midpoint, pooled, shift_between, shift_of_labels
 from softseg_bids.stats.design import OWN_STRETCHES
@@ -29,19 +30,81 @@ WHOLE = "stretch"
 NUMBERS = {f"vert-{name}": number for number, name in LEVEL_NAMES.items()}
 COLUMNS = [
     "person_id", "participant_id", "session_id", "contrast", "region", "area_mm2", "years", "scanner",
-    "software", "coverage", "shift_error_mm", "alignment",
+    "software", "acquisition", "coverage", "shift_error_mm", "alignment",
 ]  # fmt: skip
-FACTS = ("person_id", "participant_id", "session_id", "years", "scanner", "software")
+FACTS = ("person_id", "participant_id", "session_id", "years", "scanner", "software", "acquisition")
+# What makes two images of one contrast different pictures of a cord.
+ACQUISITION = ("acq", "ce", "rec", "plane")
+NOT_COMPARED = "not compared"
+FIGURES = ("change", "change_model")
 Tables = Mapping[str, Path]
+Lost = list[dict[str, Any]]
 
 
-def visits(best: pd.DataFrame, tables: Tables, excluded: Excluded = NOTHING) -> pd.DataFrame:
+def comparable(long: pd.DataFrame, best: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    """The images of everyone with several sessions, of one acquisition at all visits where there is one.
+
+    The best image of each session may be an axial one now and a sagittal one then: their difference
+    is no change of the cord.
+
+    Parameters
+    ----------
+    long : DataFrame
+        All rows.
+    best : DataFrame
+        One row a session, contrast and region.
+    people : DataFrame
+        One row a session: ``participant_id session_id person_id years``.
+
+    Returns
+    -------
+    DataFrame
+        Rows as of ``best``, with ``person_id years visit acquisition``.
+    """
+    again = people[people.duplicated("person_id", keep=False)]
+    chosen = _of_people(best, again)
+    mixed = chosen.groupby(["person_id", "contrast"], sort=False)["acquisition"].nunique()
+    wanted = {
+        key: found
+        for key, part in _of_people(usable_rows(long), again).groupby(["person_id", "contrast"], sort=False)
+        if mixed.get(key, 0) > 1 and (found := _at_all_visits(part)) is not None
+    }
+    if not wanted:
+        return chosen
+    every = _of_people(long, again)
+    asked = [wanted.get(key) for key in zip(every["person_id"], every["contrast"], strict=True)]
+    other = best_images(every[every["acquisition"] == asked])
+    kept = [key not in wanted for key in zip(chosen["person_id"], chosen["contrast"], strict=True)]
+    return pd.concat([chosen[kept], other], ignore_index=True)
+
+
+def _of_people(rows: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    part = rows[rows["participant_id"].isin(people["participant_id"])]
+    part = part.assign(session_id=part["session_id"].astype(object).fillna(""))
+    part = part.merge(people[[*WHO, "person_id", "years"]], on=WHO, how="inner", validate="m:1")
+    said = [part[name].astype(object).fillna("").astype(str) for name in ACQUISITION]
+    named = [text.where(text == "", f"{name}-" + text) for name, text in zip(ACQUISITION, said, strict=True)]
+    return part.assign(
+        visit=part["participant_id"] + "/" + part["session_id"],
+        acquisition=[" ".join(filter(None, each)) for each in zip(*named, strict=True)],
+    )
+
+
+def _at_all_visits(part: pd.DataFrame) -> str | None:
+    """The acquisition that every visit has; of several the one that shows most cord."""
+    at = part.groupby("acquisition", sort=False)["visit"].nunique()
+    everywhere = at.index[at == part["visit"].nunique()]
+    longest = part.groupby(["acquisition", "visit"])["length_mm"].max().groupby("acquisition").sum()
+    return str(longest[everywhere].idxmax()) if len(everywhere) else None
+
+
+def visits(best: pd.DataFrame, tables: Tables, excluded: Excluded = NOTHING) -> tuple[pd.DataFrame, Lost]:
     """Areas of everyone with several sessions, each contrast on its own.
 
     Parameters
     ----------
     best : DataFrame
-        One row a session, contrast and region, with ``person_id years``.
+        From :func:`comparable`.
     tables : mapping of str to Path
         Source image -> its per-slice table.
     excluded : mapping, optional
@@ -49,19 +112,23 @@ def visits(best: pd.DataFrame, tables: Tables, excluded: Excluded = NOTHING) -> 
 
     Returns
     -------
-    DataFrame
+    found : DataFrame
         Columns `COLUMNS`; ``alignment`` is ``midpoint``, or ``labels`` where sessions could not be aligned
         (each region as each session measured it).
+    lost : list of dict
+        Rows of the ledger: visits and regions that are compared with nothing, and why.
     """
-    keyed = best.assign(visit=best["participant_id"] + "/" + best["session_id"])
-    several = keyed.groupby("person_id")["visit"].transform("nunique") > 1
+    several = best.groupby("person_id")["visit"].transform("nunique") > 1
     rows: list[dict[str, Any]] = []
-    for _, part in keyed[several].groupby("person_id", sort=False):
-        rows += _person(part, tables, excluded)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    lost: Lost = []
+    for _, part in best[several].groupby("person_id", sort=False):
+        found, missing = _person(part, tables, excluded)
+        rows += found
+        lost += missing
+    return pd.DataFrame(rows, columns=COLUMNS), lost
 
 
-def _person(part: pd.DataFrame, tables: Tables, excluded: Excluded) -> list[dict[str, Any]]:
+def _person(part: pd.DataFrame, tables: Tables, excluded: Excluded) -> tuple[list[dict[str, Any]], Lost]:
     order = part.sort_values(["years", "visit"], kind="stable")["visit"].unique().tolist()
     # The image of a contrast: the one with most cord, unless too much of that is missing.
     images = part.sort_values("region", key=lambda names: names != "cord", kind="stable")
@@ -78,32 +145,49 @@ def _person(part: pd.DataFrame, tables: Tables, excluded: Excluded) -> list[dict
     labels = {visit: _labels(part[part["visit"] == visit]) for visit in order}
     moves = _moves(order, {key: found for key, found in slices.items() if key not in alone}, labels)
     rows: list[dict[str, Any]] = []
+    lost: Lost = []
     for contrast in part["contrast"].unique().tolist():
         own = part[part["contrast"] == contrast]
+        firsts = images[images["contrast"] == contrast].set_index("visit", drop=False)
         there = [visit for visit in order if (contrast, visit) in slices]
+        unread = [visit for visit in firsts.index if visit not in there]
+        lost += _lost(firsts.loc[unread], "its per-slice table is not in OUT, or is empty")
         if len(there) < 2:
+            lost += _lost(firsts.loc[there], "no other visit of the person has this contrast")
             continue
         chosen = moves
         if any((contrast, visit) in alone for visit in there):
             chosen = _moves(there, {(contrast, visit): slices[contrast, visit] for visit in there}, {})
-        firsts = own.drop_duplicates("visit")
-        values = firsts[list(FACTS)].itertuples(index=False)
-        facts = dict(
-            zip(firsts["visit"], (dict(zip(FACTS, row, strict=True)) for row in values), strict=True)
-        )
+        facts = firsts[list(FACTS)].to_dict("index")
         if chosen is not None and all(visit in chosen for visit in there):
-            found = _identical(own, {visit: (slices[contrast, visit], chosen[visit]) for visit in there})
+            found, why = _identical(own, {visit: (slices[contrast, visit], chosen[visit]) for visit in there})
         else:
-            found = _as_labelled(own)
+            found, why = _as_labelled(own)
         rows += [{**facts[row["visit"]], "contrast": contrast, **row} for row in found]
-    return rows
+        for reason, regions in why.items():
+            lost += _lost(firsts.loc[there], reason, regions)
+    return rows, lost
 
 
-def _as_labelled(own: pd.DataFrame) -> list[dict[str, Any]]:
-    """Regions as each session measured them, where sessions cannot be aligned."""
-    names = ["visit", "region", "area_mm2", "coverage"]
+def _lost(images: pd.DataFrame, reason: str, regions: Sequence[str] = ()) -> Lost:
+    """Rows of the ledger, one an image."""
+    names = ["participant_id", "session_id", "contrast", "source_image"]
+    return [
+        {
+            **dict(zip([*names[:3], "input"], row, strict=True)), "region": ";".join(regions),
+            "status": NOT_COMPARED, "reason": reason, "figures": FIGURES,
+        }
+        for row in images[names].itertuples(index=False)
+    ]  # fmt: skip
+
+
+def _as_labelled(own: pd.DataFrame) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+    """Regions as each session measured them, where sessions cannot be aligned; reasons as of `_identical`."""
+    names = ["visit", "region", "area_mm2", "coverage", "acquisition"]
     rows = own.loc[~own["region"].isin(OWN_STRETCHES), names].itertuples(index=False)
-    return [{**dict(zip(names, row, strict=True)), "alignment": "labels"} for row in rows]
+    found = [{**dict(zip(names, row, strict=True)), "alignment": "labels"} for row in rows]
+    why = f"the visits cannot be aligned within {MOST_ERROR_MM:g} mm"
+    return found, {why: [WHOLE]} if found else {f"{why}, and no region is labelled": []}
 
 
 def _labels(session: pd.DataFrame) -> dict[int, float]:
@@ -149,17 +233,32 @@ def _moves(
     }  # fmt: skip
 
 
-def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> list[dict[str, Any]]:
-    """Every region over what all visits cover of it, and the whole stretch they share."""
+def _identical(
+    own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]
+) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+    """Every region over what all visits cover of it, and the whole stretch they share.
+
+    Returns
+    -------
+    rows : list of dict
+    why : dict of str to list of str
+        Reason -> the regions that were not compared; none names all.
+    """
+    why: dict[str, list[str]] = {}
     extents = {visit: slices.extent_mm for visit, (slices, _) in views.items()}
     if any(extent is None for extent in extents.values()):
-        return []
+        return [], {"no slice of one of the visits may enter a mean": []}
     seen = [
         (extent[0] + views[visit][1].shift_mm, extent[1] + views[visit][1].shift_mm)
         for visit, extent in extents.items()
         if extent is not None
     ]
     low, high = max(start for start, _ in seen), min(end for _, end in seen)
+    short = f"all visits together cover less than {LEAST_COVERAGE:.0%} of it"
+    little = (
+        f"the visits share {max(high - low, 0.0):.0f} mm of cord, of which all that may enter a mean must be "
+        f"{LEAST_STRETCH_MM:.0f} mm"
+    )
     limits: dict[str, tuple[float, float]] = {}
     moved = {visit: shift.shift_mm for visit, (_, shift) in views.items()}
     there = own[~own["region"].isin(OWN_STRETCHES) & own["visit"].isin(views)]
@@ -170,8 +269,12 @@ def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> 
         )
         if min(end, high) - max(start, low) >= LEAST_COVERAGE * (end - start):
             limits[str(region)] = (start, end)
+        else:
+            why.setdefault(short, []).append(str(region))
     if high - low >= LEAST_STRETCH_MM:
         limits[WHOLE] = (low, high)
+    else:
+        why[little] = [WHOLE]
     views = _without_holes(views)
     rows: list[dict[str, Any]] = []
     for name, (start, end) in limits.items():
@@ -184,6 +287,7 @@ def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> 
         ]  # fmt: skip
         least = LEAST_STRETCH_MM if name == WHOLE else LEAST_COVERAGE * (end - start)
         if min(each["length_mm"] for each in found) < least - ROUNDING_MM:
+            why.setdefault(little if name == WHOLE else short, []).append(name)
             continue
         rows += [
             {
@@ -193,7 +297,7 @@ def _identical(own: pd.DataFrame, views: Mapping[str, tuple[Slices, Shift]]) -> 
             }
             for each in found
         ]  # fmt: skip
-    return rows
+    return rows, why
 
 
 def _without_holes(views: Mapping[str, tuple[Slices, Shift]]) -> dict[str, tuple[Slices, Shift]]:

@@ -46,8 +46,9 @@ END_MM, THIN_SLICE_MM = 3.0, 2.0
 JUMP_SHARE = 0.25
 NEIGHBOURHOOD_MM = 10.0
 LEAST_NEIGHBOURS = 2
-# A stray jump in a hundred slices is noise; one in twenty is a bad mask.
+# A stray jump in a hundred slices is noise; one in twenty is a bad mask, and so is a leak of a few slices.
 JUMPS_OF_AN_IMAGE = 0.05
+JUMPS_IN_A_ROW = 2
 # Healthy cervical cords have 50 to 110 mm², the thinnest thoracic ones and atrophy 25.
 AREA_RANGE_MM2 = (20.0, 150.0)
 # A straight fit has no curvature: its angles are those of the whole slab.
@@ -96,8 +97,8 @@ def in_means(flags: Sequence[Sequence[str]]) -> Mask:
 def image_flags(table: Mapping[str, NDArray[np.floating]], flags: Sequence[Sequence[str]]) -> list[str]:
     """Flags of a whole image.
 
-    ``void``, ``gap``, ``touches_edge`` and ``fragment`` if any slice has them, ``jump`` if more
-    than 5 % have; ``short_slab``: under 40 mm of cord; ``implausible_area``: median outside 20
+    ``void``, ``gap``, ``touches_edge`` and ``fragment`` if any slice has them, ``jump`` if two in a
+    row or more than 5 % have; ``short_slab``: under 40 mm of cord; ``implausible_area``: median outside 20
     to 150 mm²; ``blurred``: soft and binary area differ by more than 15 % (median).
 
     Parameters
@@ -112,7 +113,8 @@ def image_flags(table: Mapping[str, NDArray[np.floating]], flags: Sequence[Seque
         for name in (VOID, GAP, TOUCHES_EDGE, FRAGMENT, JUMP)
     }
     found = [name for name in (VOID, GAP, TOUCHES_EDGE, FRAGMENT) if count[name]]
-    if count[JUMP] > JUMPS_OF_AN_IMAGE * len(flags):
+    in_a_row = max((stop - start for start, stop in _runs(_having(JUMP, flags))), default=0)
+    if count[JUMP] > JUMPS_OF_AN_IMAGE * len(flags) or in_a_row >= JUMPS_IN_A_ROW:
         found.append(JUMP)
     area = np.asarray(table["area_mm2"], dtype=float)
     seen = np.isfinite(area)
@@ -126,6 +128,10 @@ def image_flags(table: Mapping[str, NDArray[np.floating]], flags: Sequence[Seque
     if np.median(np.abs(binary / area[seen] - 1.0)) > SOFT_BINARY_SHARE:
         found.append(BLURRED)
     return found
+
+
+def _having(name: str, flags: Sequence[Sequence[str]]) -> Mask:
+    return np.array([name in of_slice for of_slice in flags], dtype=bool)
 
 
 def _runs(mask: Mask) -> list[tuple[int, int]]:

@@ -73,7 +73,7 @@ FLAGS = {
     "outlier_contrasts": Flag(3, "far from what the person's other contrasts say"),
     "outlier_site": Flag(3, "far from the other images of the site"),
     "fragment": Flag(2, "more than one object in a slice"),
-    "jump": Flag(2, "the area jumps between neighbouring slices"),
+    "jump": Flag(2, "the area jumps, on two slices in a row or on more than 5 % of them"),
     "touches_edge": Flag(2, "the cord meets the border of the image"),
     "void": Flag(2, "no cord over 5 mm or more between two pieces, mostly metal"),
     "gap": Flag(2, "no cord over some millimetres between two pieces"),
@@ -94,5 +94,6 @@ FLAGS = {
     "partial_end": Flag(1, "partly filled or badly interpolated slices at an end: in no mean"),
     "no_level": Flag(1, "outside the known vertebral levels"),
     "scanner_changed": Flag(1, "another scanner than at the first visit"),
+    "acquisition_changed": Flag(1, "another acquisition or plane than at the first visit"),
     "software_changed": Flag(1, "another scanner software than at the first visit"),
 }

@@ -200,7 +200,30 @@ def _statistics(study: Study) -> list[str]:
             "person's first visit."
         )
     said += _compression(tables)
-    return [*said, "Intervals are 95 % confidence intervals."] if said else []
+    return [*said, _intervals(tables)] if said else []
+
+
+# What stands in the column `method` of a table -> how its intervals were made.
+WAYS = {
+    "jackknife over people": "of coefficients, from leaving out one person after the other (CR3, @bell2002)",
+    "Satterthwaite": "of coefficients, with Satterthwaite's degrees of freedom (@satterthwaite1946)",
+    "HC3": "of coefficients, Student's with heteroscedasticity-consistent errors (HC3, @mackinnon1985)",
+    "exact interval": (
+        "of ratios of variances, exact (@harville1985); of an SD between people or sites, by Williams' "
+        "method (@williams1962); of a residual SD, from the chi-squared distribution"
+    ),
+}
+
+
+def _intervals(tables: Mapping[str, Trace]) -> str:
+    """How intervals were made, in the words of the tables' own methods."""
+    done = [method for trace in tables.values() for method in trace.methods]
+    ways = [said for word, said in WAYS.items() if any(word in method for method in done)]
+    if any("jackknife" in method for method in tables.get("change_model", Trace()).methods):
+        ways.append("of a difference in rates of change, with Welch's degrees of freedom (@welch1947)")
+    if "effect_size" in tables.get("groups", Trace()).statistics:
+        ways.append("of Hedges' g, from the noncentral t distribution (@steiger1997)")
+    return f"Intervals are 95 % confidence intervals{': ' if ways else ''}{'; '.join(ways)}."
 
 
 def _models(trace: Trace) -> str:

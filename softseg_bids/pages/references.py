@@ -91,6 +91,40 @@ WORKS = {
         "Recovery of inter-block information when block sizes are unequal", "1971", "Biometrika",
         "58:545-554", "10.1093/biomet/58.3.545",
     ),
+    "satterthwaite1946": Work(
+        "Satterthwaite, 1946", "article", "Satterthwaite, Franklin E.",
+        "An approximate distribution of estimates of variance components", "1946", "Biometrics Bulletin",
+        "2(6):110-114", "10.2307/3002019",
+    ),
+    "mackinnon1985": Work(
+        "MacKinnon & White, 1985", "article", "MacKinnon, James G. and White, Halbert",
+        "Some heteroskedasticity-consistent covariance matrix estimators with improved finite sample "
+        "properties", "1985", "Journal of Econometrics", "29(3):305-325", "10.1016/0304-4076(85)90158-7",
+    ),
+    "bell2002": Work(
+        "Bell & McCaffrey, 2002", "article", "Bell, Robert M. and McCaffrey, Daniel F.",
+        "Bias reduction in standard errors for linear regression with multi-stage samples", "2002",
+        "Survey Methodology", "28(2):169-181",
+    ),
+    "welch1947": Work(
+        "Welch, 1947", "article", "Welch, B. L.",
+        "The generalization of 'Student's' problem when several different population variances are involved",
+        "1947", "Biometrika", "34:28-35", "10.1093/biomet/34.1-2.28",
+    ),
+    "harville1985": Work(
+        "Harville & Fenech, 1985", "article", "Harville, David A. and Fenech, Alan P.",
+        "Confidence intervals for a variance ratio, or for heritability, in an unbalanced mixed linear model",
+        "1985", "Biometrics", "41:137-152", "10.2307/2530650",
+    ),
+    "williams1962": Work(
+        "Williams, 1962", "article", "Williams, J. S.", "A confidence interval for variance components",
+        "1962", "Biometrika", "49:278-281",
+    ),
+    "steiger1997": Work(
+        "Steiger & Fouladi, 1997", "incollection", "Steiger, James H. and Fouladi, Rachel T.",
+        "Noncentrality interval estimation and the evaluation of statistical models", "1997",
+        "What if there were no significance tests?", ":221-257",
+    ),
     "bland1986": Work(
         "Bland & Altman, 1986", "article", "Bland, J. Martin and Altman, Douglas G.",
         "Statistical methods for assessing agreement between two methods of clinical measurement", "1986",
@@ -205,9 +239,10 @@ def bibtex(key: str, work: Work) -> str:
     number = ""
     if "(" in volume:
         volume, _, number = volume.rstrip(")").partition("(")
-    venue = {"article": "journal", "inproceedings": "booktitle", "book": "publisher", "misc": "howpublished"}[
-        work.kind
-    ]
+    venue = {
+        "article": "journal", "inproceedings": "booktitle", "incollection": "booktitle", "book": "publisher",
+        "misc": "howpublished",
+    }[work.kind]  # fmt: skip
     fields = {
         "author": work.author, "title": "{" + work.title + "}", venue: work.venue, "year": work.year,
         "volume": volume, "number": number, "pages": pages.replace("-", "--"), "doi": work.doi,

@@ -15,6 +15,8 @@ LEAST_PEOPLE = 3
 # Slopes of people are told apart from noise where enough of them came three times.
 LEAST_FOR_SLOPES = 10
 LEAST_YEARS = 0.08  # a month: a rate over less is noise over nearly nothing
+# What should be the same at all visits of a person.
+SETTINGS = ("scanner", "software", "acquisition")
 
 
 def changes(visits: pd.DataFrame, rescan_sd: dict[tuple[str, str], Interval]) -> list[dict[str, Any]]:
@@ -24,8 +26,8 @@ def changes(visits: pd.DataFrame, rescan_sd: dict[tuple[str, str], Interval]) ->
     ----------
     visits : DataFrame
         One row a person, session, contrast and region: ``person_id participant_id session_id contrast
-        region area_mm2 years scanner software coverage shift_error_mm``; ``years`` since the first
-        visit, NaN if dates are not known.
+        region area_mm2 years scanner software acquisition coverage shift_error_mm``; ``years`` since the
+        first visit, NaN if dates are not known.
     rescan_sd : dict of (region, contrast) to Interval
         Within-person SD of scan-rescan, with its degrees of freedom: from it the interval of a change.
 
@@ -69,9 +71,7 @@ def _change(
         notes.append("no dates or ages of the sessions: no annual change")
     elif years < LEAST_YEARS:
         notes.append("less than a month apart: no annual change")
-    flags = [
-        f"{name}_changed" for name in ("scanner", "software") if _text(first[name]) != _text(visit[name])
-    ]
+    flags = [f"{name}_changed" for name in SETTINGS if _text(first.get(name)) != _text(visit.get(name))]
     return {
         "participant_id": visit["participant_id"], "session_id": visit["session_id"],
         "baseline_session": first["session_id"], "years": years, "baseline_mm2": first["area_mm2"],
@@ -85,6 +85,47 @@ def _change(
 
 def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value)
+
+
+def without_rate(visits: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of the ledger: people compared over time of whom no rate is known.
+
+    Parameters
+    ----------
+    visits : DataFrame
+        As of :func:`changes`.
+    """
+    rows: list[dict[str, Any]] = []
+    for (_, contrast), part in visits.groupby(["person_id", "contrast"], sort=False, observed=True):
+        times = part.drop_duplicates(["participant_id", "session_id"])
+        if len(times) < 2:
+            continue
+        known = times["years"].dropna()
+        reason, without = "the date of the visit is not known", times[times["years"].isna()]
+        if len(known) < 2:
+            reason, without = "the dates (or ages) of two visits at least are not known", times
+        elif np.ptp(known) < LEAST_YEARS:
+            reason, without = "the visits are less than a month apart", times
+        rows += [
+            {
+                "participant_id": participant, "session_id": session, "contrast": contrast,
+                "status": "no rate", "reason": reason, "figures": ("change_model",),
+            }
+            for participant, session in zip(without["participant_id"], without["session_id"], strict=True)
+        ]  # fmt: skip
+    return rows
+
+
+def _moved_on(part: pd.DataFrame) -> str:
+    """How many people were scanned otherwise at a later visit."""
+    said = []
+    for name in SETTINGS:
+        if name not in part:
+            continue
+        kinds = part[name].map(_text).groupby(part["person_id"]).nunique()
+        if (kinds > 1).any():
+            said.append(f"{name} changed between visits of {int((kinds > 1).sum())} of {len(kinds)} people")
+    return "; ".join(said)
 
 
 def slopes(
@@ -149,6 +190,7 @@ def _slopes(part: pd.DataFrame, names: Sequence[str], reference: str | None) -> 
         "method": "REML, " + ("Satterthwaite" if covariance is None else "jackknife over people"),
         "formula": f"csa ~ time*group + {random}" if len(names) > 1 else f"csa ~ time + {random}",
         "n_images": len(part),
+        "notes": _moved_on(part),
     }
 
     count, unit = len(names), np.eye(2 * len(names))

@@ -12,6 +12,7 @@ from softseg_bids.stats.design import OWN_STRETCHES, names_in
 from softseg_bids.stats.groups import LEAST_EACH as LEAST_OF_GROUP
 from softseg_bids.stats.harmonise import EVERY_BATCH, batch_names
 from softseg_bids.stats.reference import NOT_IN_TABLE, eligible
+from softseg_bids.stats.rescan import SAME
 
 FAR = "far_from_isocentre"
 WHO = ["participant_id", "session_id"]
@@ -227,6 +228,30 @@ def of_norms(best: pd.DataFrame, offsets: Iterable[dict[str, Any]]) -> list[dict
     return _regions(
         there[outside], "no norm", "the table of norms has no such region and contrast", ("norms",)
     )
+
+
+def of_repeats(long: pd.DataFrame, usable: pd.DataFrame) -> list[dict[str, Any]]:
+    """Repeats that are compared with nothing, because their partners do not enter.
+
+    Parameters
+    ----------
+    long : DataFrame
+        All rows.
+    usable : DataFrame
+        Those that may enter statistics.
+    """
+    distinct, left = (_runs(frame) for frame in (long[long["area_mm2"].notna()], usable))
+    repeated = distinct[distinct.duplicated(SAME, keep=False)]
+    lone = left[~left.duplicated(SAME, keep=False)].merge(repeated[SAME].drop_duplicates(), on=SAME)
+    lone = lone[lone["region"] != "cord"]
+    return _regions(lone, "lone repeat", "no other repeat of it enters statistics", ("rescan",))
+
+
+def _runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a run, session, contrast and region; what is not known is empty text."""
+    names = [*SAME, "run", "source_image"]
+    named = frame[names].astype(object)
+    return named.where(named.notna(), "").drop_duplicates([*SAME, "run"])
 
 
 def _persons(
