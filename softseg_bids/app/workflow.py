@@ -16,6 +16,7 @@ from nipype.pipeline.engine import Node, Workflow
 
 from softseg_bids.app import interfaces
 from softseg_bids.app.jobs import ScanJob, SessionJob, stamp
+from softseg_bids.app.kept import is_joined
 from softseg_bids.app.settings import Settings
 from softseg_bids.image.volume import DataError, count_volumes, read_grid
 
@@ -113,6 +114,9 @@ def session_workflow(jobs: Mapping[str, tuple[SessionJob, list[Path]]], base: Pa
         summarise.inputs.trait_set(records=files, job=job.as_json())
         draw = Node(interfaces.Draw(), name="draw", mem_gb=light)
         draw.inputs.trait_set(records=files, job=job.as_json())
+        if not job.elsewhere and is_joined(Path(job.outputs["table"])):
+            # Runs of a part of the session have written there since; nipype knows nothing of OUT.
+            summarise.overwrite = draw.overwrite = True
         chain = Workflow(name=name)
         chain.connect(
             [
