@@ -12,7 +12,7 @@ class Result(NamedTuple):
     said: str
 
 
-def maybe_die(word: str, folder: Path) -> Result:
+def maybe_die(word: str, after: str, folder: Path) -> Result:
     if word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "interrupt":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,57 @@ def test_a_killed_worker_costs_only_its_own_unit(tmp_path: Path) -> None:
         "first": "done", "second": "failed", "third": "done",
     }  # fmt: skip
     assert progress.units["second"].reason == KILLED
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_worker_costs_no_unit_between_two_steps(tmp_path: Path) -> None:
+    """nipype runs the first steps of all chains before any second one."""
+    base, logs = tmp_path / "pass", tmp_path / "logs"
+    logs.mkdir()
+    configure(logs, stop_on_first_crash=False)
+    names = [f"u{number}" for number in range(6)]
+    progress = Progress("words", {name: Unit(name, 2) for name in names})
+    run_pass(_chains(base, {"u2": "die", "u5": "fail"}), progress, settings(), base, logs)
+    assert {name: progress.units[name].state for name in names} == {
+        "u0": "done", "u1": "done", "u2": "failed", "u3": "done", "u4": "done", "u5": "failed",
+    }  # fmt: skip
+    assert (progress.units["u2"].reason, progress.units["u2"].failed_step) == (KILLED, "second")
+    assert "ValueError: fail" in progress.units["u5"].reason
+
+
+@pytest.mark.timeout(240)
+def test_who_failed_before_a_worker_was_killed_has_its_reason(tmp_path: Path) -> None:
+    base, logs = tmp_path / "pass", tmp_path / "logs"
+    logs.mkdir()
+    configure(logs, stop_on_first_crash=False)
+    progress = Progress("words", {name: Unit(name, 2) for name in ("u0", "u1")})
+    chosen = settings(plugin=_one_process(tmp_path))
+    run_pass(_chains(base, {"u0": "fail", "u1": "die"}), progress, chosen, base, logs)
+    failed, killed = progress.units["u0"], progress.units["u1"]
+    assert (killed.state, killed.reason) == ("failed", KILLED)
+    assert failed.state == "failed" and "ValueError: fail" in failed.reason and failed.kind == "unexpected"
+
+
+def _chains(base: Path, words: dict[str, str]) -> Callable[[list[str]], Workflow]:
+    """Chains of two steps, the second of which does what its unit's word says."""
+
+    def assemble(names: list[str]) -> Workflow:
+        made = Workflow(name=base.name, base_dir=str(base.parent))
+        for name in names:
+            first = Node(MaybeDie(word="live"), name="first", mem_gb=0.1)
+            second = Node(MaybeDie(word=words.get(name, "live")), name="second", mem_gb=0.1)
+            chain = Workflow(name=name)
+            chain.connect(first, "said", second, "after")
+            made.add_nodes([chain])
+        return made
+
+    return assemble
+
+
+def _one_process(folder: Path) -> Path:
+    path = folder / "plugin.yml"
+    path.write_text("plugin: MultiProc\nplugin_args: {n_procs: 1}\n")
+    return path
 
 
 def test_an_interruption_in_this_process_is_no_failure_of_its_step(tmp_path: Path) -> None:
