@@ -98,9 +98,18 @@ def engine_of(settings: Settings) -> Engine:
         raise DataError(
             f"{settings.plugin}: names no nipype plugin; write `plugin: SLURM` and `plugin_args: {{...}}`"
         )
-    check_plugin(name, settings.work)
+    check_plugin(name, settings.work, settings.out)
+    if "n_procs" in arguments:
+        arguments = arguments | {"n_procs": _processes(arguments["n_procs"], settings)}
     defaults = _multiproc(settings, settings.nprocs) if name == "MultiProc" else {}
     return Engine(name, defaults | arguments)
+
+
+def _processes(asked: Any, settings: Settings) -> int:
+    """How many processes a plugin file asks for, but no more than are granted."""
+    if not isinstance(asked, int) or isinstance(asked, bool) or asked < 1:
+        raise DataError(f"{settings.plugin}: n_procs is {asked!r}; write a whole number of at least 1")
+    return min(asked, settings.nprocs)
 
 
 def run_pass(
