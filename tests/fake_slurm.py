@@ -1,4 +1,4 @@
-"""A batch system in three shell scripts: ``sbatch`` really runs each job as a process of its own.
+"""A batch system in four shell scripts: ``sbatch`` really runs each job as a process of its own.
 
 They print what SLURM's own commands print and nipype's plugin reads: the job's number on submission, a
 line a job while it waits or runs, and, once it has ended, either the header alone or (as SLURM forgets
@@ -50,6 +50,7 @@ directive() { sed -n "s/^#SBATCH --$1=//p" "$script" | tail -1; }
 cpus=$(directive cpus-per-task) memory=$(directive mem)
 [ -z "$cpus" ] || export SLURM_CPUS_PER_TASK=$cpus
 case $memory in *G) export SLURM_MEM_PER_NODE=$(( ${memory%G} * 1024 ));; esac
+set -m  # a group of processes of its own, to be cancelled as one
 (
   while [ -n "$after" ] && [[ $(cat "$state/$after.state") =~ PENDING|RUNNING ]]; do sleep 0.1; done
   exec 8>"$state/slot$(( number % 2 ))"; flock 8
@@ -65,6 +66,7 @@ case $memory in *G) export SLURM_MEM_PER_NODE=$(( ${memory%G} * 1024 ));; esac
   ended=COMPLETED; [ "$worst" = 0 ] || ended=FAILED
   now "$ended"
 ) < /dev/null > /dev/null 2>&1 &
+set +m; echo $! > "$state/$number.group"
 if [ -n "$parsable" ]; then echo "$number"; else echo "Submitted batch job $number"; fi
 """
 
@@ -100,6 +102,20 @@ done
 """
 
 
+SCANCEL = r"""#!/bin/bash
+# scancel NUMBER...
+set -eu
+state=@STATE@
+for number in "$@"; do
+  case $(cat "$state/$number.state" 2>/dev/null || echo NONE) in
+    PENDING|RUNNING)
+      kill -KILL -- "-$(cat "$state/$number.group")" 2>/dev/null || true
+      echo CANCELLED > "$state/$number.now"; mv "$state/$number.now" "$state/$number.state";;
+  esac
+done
+"""
+
+
 class Slurm:
     """The batch system's folder of commands, and what it knows about its jobs.
 
@@ -115,7 +131,7 @@ class Slurm:
         self.bin.mkdir(parents=True)
         self.state.mkdir()
         (self.state / "last").write_text("0\n")
-        for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE), ("sacct", SACCT)):
+        for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE), ("sacct", SACCT), ("scancel", SCANCEL)):
             command = self.bin / name
             command.write_text(text.replace("@STATE@", str(self.state)))
             command.chmod(0o755)
@@ -124,6 +140,10 @@ class Slurm:
         """Job name -> the arguments it was submitted with."""
         names = {path.stem: path.read_text().strip() for path in self.state.glob("*.name")}
         return {name: (self.state / f"{number}.asked").read_text() for number, name in names.items()}
+
+    def states(self) -> dict[str, str]:
+        """Job number -> its state."""
+        return {path.stem: path.read_text().strip() for path in self.state.glob("*.state")}
 
     def wait(self, number: str, seconds: float) -> str:
         """The state in which a job ended."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ class Result(NamedTuple):
     said: str
 
 
-def maybe_die(word: str, folder: Path) -> Result:
+def maybe_die(word: str, after: str, folder: Path) -> Result:
     if word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "interrupt":
         signal.raise_signal(signal.SIGINT)
+    if word == "sleep":
+        time.sleep(600)
     if word == "fail":
         raise ValueError(word)
     return Result(word)

@@ -16,6 +16,7 @@ from conftest import MakeDataset
 from fake_slurm import Slurm
 from killer import MaybeDie
 from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.plugins import SLURMPlugin
 
 from softseg_bids.app import batch, engine
 from softseg_bids.app.engine import configure, engine_of, run_pass, units_at_once
@@ -123,6 +124,46 @@ def test_a_job_that_vanishes_costs_only_its_own_unit(slurm: Slurm, tmp_path: Pat
         assert said.count("--mem=") == 1 and "--mem=9G" in said and "--cpus-per-task=3" in said
 
 
+@pytest.mark.timeout(300)
+def test_jobs_under_way_are_cancelled_with_the_run(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would go on writing beside those of the next run, which may begin at once."""
+    base, logs = tmp_path / "pass", tmp_path / "logs"
+    logs.mkdir()
+    configure(logs, stop_on_first_crash=False)
+    assemble, progress, _ = words_pass(dict.fromkeys(("first", "second", "third"), "sleep"), base)
+    asked = SLURMPlugin._is_pending
+
+    def interrupted(plugin: object, number: int) -> bool:
+        if len(slurm.asked()) == 3 and "RUNNING" in slurm.states().values():
+            raise KeyboardInterrupt
+        return bool(asked(plugin, number))
+
+    monkeypatch.setattr(SLURMPlugin, "_is_pending", interrupted)
+    chosen = settings(plugin=plugin_file(tmp_path), work=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_pass(assemble, progress, chosen, base, logs)
+    assert slurm.states() == dict.fromkeys("123", "CANCELLED")
+
+
+@pytest.mark.parametrize("name", ["SLURM", "SGE", "PBS", "LSF", "OAR", "Condor"])
+def test_how_jobs_are_cancelled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[list[str]] = []
+
+    def note(command: list[str], **_: object) -> None:
+        said.append(command)
+        raise FileNotFoundError  # it is not on PATH: nothing more can be done
+
+    monkeypatch.setattr(batch.subprocess, "run", note)
+    runner = batch.runner_of(name, {"plugin_args": {}})
+    runner.close()
+    assert not said
+    runner._pending.update({7: "a", "8.host": "b"})
+    runner.close()
+    assert said == [[batch.CANCEL[name], "7", "8.host"]]
+
+
 class TestBatches:
     """A pass is run in workflows of a few units."""
 
@@ -189,9 +230,21 @@ class TestPlugin:
         with pytest.raises(DataError, match=f"{name}.*one job a participant"):
             engine_of(settings(plugin=path, work=tmp_path))
 
-    def test_a_space_in_the_work_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="-w"):
-            engine_of(settings(plugin=plugin_file(tmp_path), work=Path("/my work")))
+    @pytest.mark.parametrize("name", ["my work", "(x);$y", "a'b", "a&b", "a*", "a\nb", "~", "a#b"])
+    def test_folders_that_a_shell_would_not_take_as_they_are(self, tmp_path: Path, name: str) -> None:
+        for changed, remedy in (("work", "-w"), ("out", "another OUTPUT_DIR")):
+            chosen = settings(
+                plugin=plugin_file(tmp_path), **{"work": tmp_path, changed: Path("/data") / name}
+            )
+            with pytest.raises(DataError, match=f"(?s)^/data/.*choose .*{remedy}"):
+                engine_of(chosen)
+        several = tmp_path / "several.yml"
+        several.write_text("plugin: MultiProc\n")
+        assert engine_of(settings(plugin=several, work=Path("/data") / name)).plugin == "MultiProc"
+
+    def test_folders_that_it_does(self, tmp_path: Path) -> None:
+        plain = Path("/scratch/Zoë_1/a+b@c:d%e=f,g-h.i")
+        assert engine_of(settings(plugin=plugin_file(tmp_path), work=plain, out=plain)).plugin == "SLURM"
 
     def test_other_systems_get_what_the_user_wrote(self, tmp_path: Path) -> None:
         workflow = Workflow(name="w", base_dir=str(tmp_path))

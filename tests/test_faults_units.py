@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import gzip
 import json
@@ -22,13 +24,13 @@ from conftest import CORD, MakeDataset, centred_grid, cylinder, write_image
 
 from faults import report
 from faults.lab import Outcome
-from softseg_bids.app import steps
+from softseg_bids.app import cli, steps
 from softseg_bids.app.claims import CLAIMS, claimed, forget
 from softseg_bids.app.failures import KILLED, STARVED, explain, unwritable_error
-from softseg_bids.app.interruption import heeding, interruptible
+from softseg_bids.app.interruption import heeding, interruptible, terminable
 from softseg_bids.app.jobs import stamp
 from softseg_bids.app.landmarks import NO_LABEL, disc_points, usable_discs
-from softseg_bids.app.manifest import RESERVE, Entry, Manifest
+from softseg_bids.app.manifest import RESERVE, Entry, Manifest, remove_reserves
 from softseg_bids.app.outcome import Exit
 from softseg_bids.app.results import session_facts
 from softseg_bids.bids import derivatives
@@ -250,11 +252,48 @@ class TestInterruption:
         with pytest.raises(ValueError, match="its own"), interruptible(lambda: None), heeding():
             raise ValueError("its own")  # the interruption before was another run's
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_who_has_no_last_words_is_ended_too(self) -> None:
+        left: list[int] = []
+        heard = threading.Event()
+
+        def speechless() -> None:
+            raise OSError(5, "a record that cannot be read")
+
+        def leave(code: int) -> None:
+            left.append(code)
+            heard.set()
+
+        with pytest.raises(KeyboardInterrupt), interruptible(speechless, 0.05, leave):
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                heard.wait(30)
+        assert left == [Exit.INTERRUPTED]
+
+    def test_before_a_run_is_under_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def looking(*_: object) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+        before = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr(cli, "settings_of", looking)
+        assert cli.main(["bids", "out", "participant"]) == Exit.INTERRUPTED
+        assert signal.getsignal(signal.SIGTERM) is before
+
+    def test_what_was_swallowed_before_a_run_counts(self) -> None:
+        with pytest.raises(KeyboardInterrupt), terminable():
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            with interruptible(lambda: None):
+                pytest.fail("a run that was told to end has begun")
+        with terminable(), interruptible(lambda: None), heeding():
+            pass  # the interruption before was another run's
+
     def test_other_threads_are_left_alone(self) -> None:
         before, seen = signal.getsignal(signal.SIGINT), []
 
         def work() -> None:
-            with interruptible(lambda: None):
+            with terminable(), interruptible(lambda: None):
                 seen.append(signal.getsignal(signal.SIGINT))
 
         thread = threading.Thread(target=work)
@@ -351,6 +390,21 @@ class TestClaims:
         with claimed(tmp_path, ["01"]):
             assert "knows no locks" in caplog.text
 
+    @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EDEADLK])
+    def test_locks_that_run_out_while_waiting_are_told(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        number: int,
+    ) -> None:
+        def unable(_: int, how: int, *__: object) -> None:
+            raise BlockingIOError if how & fcntl.LOCK_NB else OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "lockf", unable)
+        with claimed(tmp_path, ["01"]):
+            assert "waiting for it to end" in caplog.text and "knows no locks" in caplog.text
+
 
 class TestManifest:
     """It is there from the beginning and finds a place at the end."""
@@ -363,6 +417,22 @@ class TestManifest:
         assert (tmp_path / RESERVE).stat().st_size > 10**5
         manifest.write(tmp_path)
         assert not (tmp_path / RESERVE).exists()
+
+    def test_the_room_of_a_killed_run_is_given_back(self, tmp_path: Path) -> None:
+        """But not that of a run under way, which will need it."""
+        folders = [tmp_path / name for name in ("killed", "alive", "none")]
+        for folder in folders:
+            folder.mkdir()
+        code = "import os, sys; from pathlib import Path; from softseg_bids.app.manifest import Manifest; "
+        code += "Manifest([], '1').begin(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+        assert subprocess.run([sys.executable, "-c", code, folders[0]], check=False).returncode == -9
+        assert (folders[0] / RESERVE).exists()
+        alive = Manifest([], "1")
+        alive.begin(folders[1])
+        remove_reserves(folders)
+        assert [(folder / RESERVE).exists() for folder in folders] == [False, True, False]
+        alive.write(folders[1])
+        assert not (folders[1] / RESERVE).exists()
 
     def test_it_goes_elsewhere_if_it_must(self, tmp_path: Path) -> None:
         manifest = Manifest([], "1", inputs=[Entry("a")])

@@ -46,6 +46,14 @@ def test_a_cached_step_ends_without_a_start() -> None:
     assert told.in_state("done") == ["a"]
 
 
+def test_which_steps_are_under_way() -> None:
+    told = progress(io.StringIO())
+    told.event("a", "one", "start")
+    assert told.units["a"].under_way == {"one"}
+    told.event("a", "one", "end")
+    assert not told.units["a"].under_way and told.in_state("running") == ["a"]
+
+
 def test_steps_behind_a_failed_one_change_nothing() -> None:
     told = progress(io.StringIO())
     told.event("a", "one", "start")

@@ -143,6 +143,15 @@ def test_a_mount_of_a_part_that_is_not_ours(machine: Machine) -> None:
     assert usable_memory_gb(machine.proc) == pytest.approx(5)
 
 
+def test_a_mount_without_a_source(machine: Machine) -> None:
+    mount = machine.version_2()
+    with (machine.proc / "self" / "mountinfo").open("a") as file:
+        file.write("36 31 0:33 / /mnt/x rw,relatime - tmpfs  rw\n")
+    machine.mount("groups/memory", "cgroup", "rw,memory")
+    say(mount / JOB / "memory.max", str(2**30))
+    assert memory_limit_gb(machine.proc) == pytest.approx(1)
+
+
 def test_a_mount_with_a_space_in_its_name(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "with space")
     say(machine.version_2() / JOB / "memory.max", str(2**30))

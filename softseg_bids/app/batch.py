@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import subprocess
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ from softseg_bids.image.volume import DataError
 POLL_S = 2.0
 # A network file system may show a result to this process only when its cache has aged.
 RESULT_TIMEOUT_S = 30.0
+# What takes numbers of jobs to end them; batch systems answer late when they are busy.
+CANCEL = {
+    "SLURM": "scancel", "SGE": "qdel", "PBS": "qdel", "LSF": "bkill", "OAR": "oardel", "Condor": "condor_rm",
+}  # fmt: skip
+CANCEL_TIMEOUT_S = 30.0
+# nipype puts paths into commands for a shell, without quotes.
+PLAIN = re.compile(r"[\w./+@:%=,-]+")
 
 
 def is_batch_system(plugin: str) -> bool:
@@ -33,6 +41,7 @@ class Steady:
     """
 
     traces: dict[str, str]
+    _pending: dict[int | str, str]  # nipype's: what was submitted and has no result yet, and where
 
     def _report_crash(self, node: Any, result: Any = None) -> Any:
         lines = result["traceback"] if result else []
@@ -43,7 +52,12 @@ class Steady:
         return None
 
     def close(self) -> None:
-        """Nothing to let go of: jobs under way are the batch system's."""
+        """Cancel the jobs under way: after an interruption they would write beside the next run's."""
+        jobs = [str(number) for number in self._pending]
+        command = CANCEL.get(type(self).__name__.removesuffix("Plugin"))
+        if jobs and command is not None:
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                subprocess.run([command, *jobs], capture_output=True, check=False, timeout=CANCEL_TIMEOUT_S)
 
 
 def runner_of(plugin: str, arguments: dict[str, Any]) -> Any:
@@ -54,8 +68,8 @@ def runner_of(plugin: str, arguments: dict[str, Any]) -> Any:
     return runner
 
 
-def check_plugin(plugin: str, work: Path) -> None:
-    """Refuse plugins that cannot be followed, and folders that their commands would cut in two.
+def check_plugin(plugin: str, work: Path, out: Path) -> None:
+    """Refuse plugins that cannot be followed, and folders that a shell would not take as they are.
 
     Parameters
     ----------
@@ -63,6 +77,8 @@ def check_plugin(plugin: str, work: Path) -> None:
         Name of one of nipype's plugins.
     work : Path
         The folder of intermediate files, where jobs' scripts are written.
+    out : Path
+        OUT, where SLURM is told to write what jobs print.
 
     Raises
     ------
@@ -74,10 +90,15 @@ def check_plugin(plugin: str, work: Path) -> None:
             f"plugin {plugin}: submits the whole graph and returns, so that nothing could be said about what "
             "becomes of it; use SLURM, SGE, PBS, LSF, OAR or Condor, or one job a participant"
         )
-    if is_batch_system(plugin) and len(str(work).split()) > 1:
-        raise DataError(
-            f"{work}: has a space in it, which plugin {plugin} cannot pass on; choose another with -w"
-        )
+    folders = {work: "another folder with -w"} if is_batch_system(plugin) else {}
+    if plugin == "SLURM":
+        folders[out] = "another OUTPUT_DIR"
+    for folder, remedy in folders.items():
+        if wrong := sorted(set(PLAIN.sub("", str(folder)))):
+            raise DataError(
+                f"{folder}: has {' '.join(map(repr, wrong))} in it, and plugin {plugin} can pass on letters, "
+                f"digits and ._/+@:%=,- alone; choose {remedy}"
+            )
 
 
 def ask_for_resources(

@@ -88,9 +88,10 @@ def _place(label: str) -> int:
 
 def _claim(handle: int, place: int, label: str, work: Path) -> None:
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-    except (BlockingIOError, PermissionError):  # either may say that another one holds it
-        logger.warning("another run is working on sub-%s in %s; waiting for it to end", label, work)
-        fcntl.lockf(handle, fcntl.LOCK_EX, 1, place)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        except (BlockingIOError, PermissionError):  # either may say that another one holds it
+            logger.warning("another run is working on sub-%s in %s; waiting for it to end", label, work)
+            fcntl.lockf(handle, fcntl.LOCK_EX, 1, place)
     except OSError as error:
         logger.warning("%s: knows no locks (%s); let no two runs work on sub-%s at once", work, error, label)

@@ -15,6 +15,7 @@ from pathlib import Path
 from softseg_bids.app import work_folder
 from softseg_bids.app.environment import limit_threads, use_private_folder
 from softseg_bids.app.failures import unwritable
+from softseg_bids.app.interruption import terminable
 from softseg_bids.app.options import settings_of, single_parser
 from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.app.settings import PRIVATE, Settings
@@ -39,9 +40,10 @@ def main(argv: Sequence[str]) -> int:
     """
 
     def chosen() -> int:
-        if any(argument.endswith(IMAGES) for argument in argv):
-            return _one_image(single_parser().parse_args(argv))
-        return _dataset(settings_of(argv), argv)
+        with terminable():
+            if any(argument.endswith(IMAGES) for argument in argv):
+                return _one_image(single_parser().parse_args(argv))
+            return _dataset(settings_of(argv), argv)
 
     return answered("softseg", chosen)
 

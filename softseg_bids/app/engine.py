@@ -98,9 +98,18 @@ def engine_of(settings: Settings) -> Engine:
         raise DataError(
             f"{settings.plugin}: names no nipype plugin; write `plugin: SLURM` and `plugin_args: {{...}}`"
         )
-    check_plugin(name, settings.work)
+    check_plugin(name, settings.work, settings.out)
+    if "n_procs" in arguments:
+        arguments = arguments | {"n_procs": _processes(arguments["n_procs"], settings)}
     defaults = _multiproc(settings, settings.nprocs) if name == "MultiProc" else {}
     return Engine(name, defaults | arguments)
+
+
+def _processes(asked: Any, settings: Settings) -> int:
+    """How many processes a plugin file asks for, but no more than are granted."""
+    if not isinstance(asked, int) or isinstance(asked, bool) or asked < 1:
+        raise DataError(f"{settings.plugin}: n_procs is {asked!r}; write a whole number of at least 1")
+    return min(asked, settings.nprocs)
 
 
 def run_pass(
@@ -160,7 +169,8 @@ def _run_batch(
         except Exception:
             if not progress.in_state("failed"):
                 raise
-        _explain(progress, work, logs, traces)
+        finally:
+            _explain(progress, work, logs, traces)
         if not _again(engine, progress, names):
             break
         engine = Engine("MultiProc", _multiproc(settings, 1))
@@ -190,17 +200,23 @@ def _run(workflow: Workflow, engine: Engine, progress: Progress, traces: dict[st
 
 
 def _resume(engine: Engine, settings: Settings, progress: Progress) -> Engine:
-    """The engine to go on with after a worker was killed; who was killed alone has failed."""
+    """The engine to go on with after a worker was killed; who was killed alone has failed.
+
+    Nobody else: nipype does the first steps of all units before the second of any, so that most of
+    them have begun and are between two steps.
+    """
     running = progress.in_state("running")
-    alone = engine.arguments.get("n_procs") == 1
-    for name in running or progress.in_state("waiting")[:1]:
-        unit = progress.units[name]
-        if alone:
-            unit.reason, unit.kind = KILLED, "killed"
+    if engine.arguments.get("n_procs") == 1:
+        at_work = [name for name in running if progress.units[name].under_way]
+        for name in (at_work or running or progress.in_state("waiting"))[:1]:
+            unit = progress.units[name]
+            unit.reason, unit.kind, unit.failed_step = KILLED, "killed", next(iter(unit.under_way), "")
             progress.finish(name, "failed")
-        else:
-            unit.state = "waiting"
-            unit.finished.clear()
+    for name in progress.in_state("running"):
+        unit = progress.units[name]
+        unit.state = "waiting"
+        unit.finished.clear()
+        unit.under_way.clear()
     logging.getLogger("softseg").warning("a worker process was killed; going on with one process")
     return Engine("MultiProc", _multiproc(settings, 1))
 

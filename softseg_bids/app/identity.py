@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from softseg_bids.app.outcome import Exit, Stop
@@ -36,6 +38,20 @@ def code_digest() -> str:
     for path in sorted(PACKAGE.rglob("*.py")):
         total.update(path.read_bytes())
     return total.hexdigest()[:8]
+
+
+@cache
+def torch_knows_cuda() -> bool:
+    """Whether the torch installed here was built for CUDA, by its version file: importing it takes seconds.
+
+    If nothing can be found out, it may be.
+    """
+    found = find_spec("torch")
+    try:
+        text = Path((found and found.origin) or "").with_name("version.py").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return True
+    return re.search(r"^cuda\b[^=\n]*= *None$", text, re.MULTILINE) is None
 
 
 @cache

@@ -42,8 +42,9 @@ def interruptible(
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    if _told.is_set():  # before the run was under way, where a library may have swallowed it
+        raise KeyboardInterrupt
     ended = threading.Event()
-    _told.clear()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
 
@@ -56,8 +57,10 @@ def interruptible(
         # The byte arrives at once, also while the main thread is deep in a library.
         while number := os.read(reader, 1):
             if number[0] in SIGNALS and not ended.wait(patience_s):
-                last_words()
-                leave(Exit.INTERRUPTED)
+                try:
+                    last_words()
+                finally:  # without them the process ends all the same
+                    leave(Exit.INTERRUPTED)
 
     handlers = {number: signal.signal(number, interrupt) for number in SIGNALS}
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -73,6 +76,29 @@ def interruptible(
         os.close(writer)
         watcher.join()
         os.close(reader)
+        _told.clear()
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Turn SIGTERM into KeyboardInterrupt, as Python does with SIGINT, while no run is under way yet.
+
+    The first process of a container is not ended by a signal for which it has no handler, and looking at
+    a large dataset takes longer than a container is given to stop.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        _told.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
         _told.clear()
 
 

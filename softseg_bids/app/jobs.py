@@ -81,6 +81,8 @@ class SessionJob:
         Rows of participants.tsv and of the sessions table.
     missing : list of dict
         Inputs without a measurement: ``input contrast status reason``.
+    elsewhere : list of str
+        Inputs that only the selection leaves out: what other runs made of them stands.
     site_column : str or None
         Which column names the site.
     dataset, version, model_hash : str
@@ -99,6 +101,7 @@ class SessionJob:
     participant_row: dict[str, str | None] = field(default_factory=dict)
     session_row: dict[str, str | None] = field(default_factory=dict)
     missing: list[dict[str, str]] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
     pmj_distances_mm: list[float] = field(default_factory=lambda: list(PMJ_DISTANCES_MM))
 
     @property

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import secrets
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,9 @@ class Manifest:
     unwritable: bool = False
     interrupted: bool = False
 
+    def __post_init__(self) -> None:
+        self._reserve: int | None = None  # the open file; no field, as it is not told
+
     def exit_code(self) -> Exit:
         """What the run's outcomes amount to; see `outcome.Exit`."""
         if self.interrupted:
@@ -105,7 +110,11 @@ class Manifest:
         text = self._text({"finished": None, "exit_code": None})
         self._write(folder, text)
         # Reasons are longer than nothing, and a full disk must not keep them from being told.
-        (folder / RESERVE).write_bytes(bytes(2 * len(text) + RESERVED_BYTES))
+        self._reserve = os.open(folder / RESERVE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(OSError):  # some network file systems know no locks
+            fcntl.flock(self._reserve, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with os.fdopen(os.dup(self._reserve), "wb") as file:
+            file.write(bytes(2 * len(text) + RESERVED_BYTES))
 
     def write(self, folder: Path) -> Path:
         """Write ``manifest.json`` into the run's folder of logs, or elsewhere if that cannot be written.
@@ -117,6 +126,9 @@ class Manifest:
         """
         with contextlib.suppress(OSError):
             (folder / RESERVE).unlink(missing_ok=True)
+            if self._reserve is not None:
+                os.close(self._reserve)
+                self._reserve = None
         try:
             return self._write(folder, self._finished())
         except OSError:
@@ -142,6 +154,22 @@ def summary(entries: Sequence[Entry]) -> str:
     """How many inputs ended how, in one line."""
     counts = {status: sum(entry.status == status for entry in entries) for status in STATUSES}
     return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items() if count)
+
+
+def remove_reserves(folders: Iterable[Path]) -> None:
+    """Give back the room that killed runs kept for their last manifest.
+
+    A run holds a lock on its own until it has ended; where the file system knows no locks, all stay.
+    """
+    for path in [folder / RESERVE for folder in folders]:
+        with contextlib.suppress(OSError):  # of a run under way, or gone meanwhile
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(handle).st_size:  # an empty one was made a moment ago, and not locked yet
+                    path.unlink()
+            finally:
+                os.close(handle)
 
 
 def new_run_folder(out: Path) -> Path:

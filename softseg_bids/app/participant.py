@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from softseg_bids.app import identity, workflow
+from softseg_bids.app import identity, kept, workflow
 from softseg_bids.app.engine import engine_of, run_pass
 from softseg_bids.app.identity import checkpoint, version
 from softseg_bids.app.jobs import ScanJob, SessionJob
@@ -167,7 +167,7 @@ def _run_sessions(
         name: settings.work / "scans" / name / "save" / "record.json" for name in scans.in_state("done")
     }
     units: dict[str, tuple[SessionJob, list[Path]]] = {}
-    for participant, session in sessions_of(dataset):
+    for participant, session in sessions_of(dataset, settings.out):
         job = _session_job(dataset, participant, session, manifest, settings)
         records = [
             path
@@ -210,7 +210,24 @@ def _run_pages(
     return progress
 
 
-def sessions_of(dataset: Dataset) -> list[tuple[str, str | None]]:
+def sessions_of(dataset: Dataset, out: Path) -> list[tuple[str, str | None]]:
+    """The sessions whose tables are this run's to write: with a scan, or a file it has to say something of.
+
+    Those that the selection leaves out are other runs', unless none has written their table yet.
+    """
+    scanned = {(scan.participant, scan.session) for scan in dataset.scans}
+    told = {(entry.participant, entry.session) for entry in dataset.left_out if entry.asked}
+    labels = dataset.asked_sessions
+    return [
+        pair
+        for pair in every_session(dataset)
+        if pair in scanned
+        or (pair in told and (not labels or pair[1] in labels))
+        or not derivatives.session_table(out, *pair).exists()
+    ]
+
+
+def every_session(dataset: Dataset) -> list[tuple[str, str | None]]:
     """Every session with a scan or a file left out, so that the ledger misses none."""
     named = {(scan.participant, scan.session) for scan in dataset.scans}
     named |= {
@@ -231,7 +248,7 @@ def sessions_of(dataset: Dataset) -> list[tuple[str, str | None]]:
 def _session_job(
     dataset: Dataset, participant: str, session: str | None, manifest: Manifest, settings: Settings
 ) -> SessionJob:
-    first = next(pair for pair in sessions_of(dataset) if pair[0] == participant)
+    first = next(pair for pair in every_session(dataset) if pair[0] == participant)
     homeless = (participant, session) == first  # takes what belongs to the participant but to no session
     missing = [
         {"input": entry.input, "contrast": entry.contrast, "status": entry.status, "reason": entry.reason}
@@ -253,6 +270,7 @@ def _session_job(
         dataset.participant_row(participant),
         dataset.session_row(participant, session),
         missing,
+        kept.elsewhere(dataset, participant, session),
         list(settings.pmj_distances),
     )
 

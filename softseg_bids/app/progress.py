@@ -28,6 +28,8 @@ class Unit:
     state : {"waiting", "running", "done", "failed"}
     finished : set of str
         Steps that ended well.
+    under_way : set of str
+        Steps that started and have not ended; none between two steps.
     failed_step : str
         The step that failed, or empty.
     started : float
@@ -44,6 +46,7 @@ class Unit:
     steps: int
     state: State = "waiting"
     finished: set[str] = field(default_factory=set)
+    under_way: set[str] = field(default_factory=set)
     failed_step: str = ""
     started: float = 0.0
     reason: str = ""
@@ -77,6 +80,10 @@ class Progress:
         # A step behind a failed one is reported as ended by nipype's linear plugin.
         if unit.state in ("failed", "done"):
             return
+        if status == "start":
+            unit.under_way.add(step)
+        else:
+            unit.under_way.discard(step)
         if status == "exception":
             unit.failed_step = step
             self.finish(name, "failed")

@@ -107,7 +107,8 @@ def _mounts(controller: str, proc: Path) -> Iterator[tuple[bool, PurePosixPath, 
     for line in _lines(proc / "self" / "mountinfo"):
         place, _, kind = line.partition(" - ")
         root, folder = place.split()[3:5]
-        kind, _, options = kind.split()[:3]
+        fields = kind.split(" ")  # the source, in between, may be empty
+        kind, options = fields[0], fields[-1]
         if kind == UNIFIED or (kind == "cgroup" and controller in options.split(",")):
             yield kind == UNIFIED, PurePosixPath(_plain(root)), Path(_plain(folder))
 

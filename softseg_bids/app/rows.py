@@ -124,8 +124,18 @@ def card(record: Record, grid: Grid, alignment: Alignment | None, table: SliceTa
     }
 
 
-def session_facts(session: SessionJob, cards: list[dict[str, Any]], common: Common) -> dict[str, Any]:
-    """The session's JSON object: with it, the group level and the pages need OUT only."""
+def session_facts(
+    session: SessionJob, cards: list[dict[str, Any]], common: Common, kept: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The session's JSON object: with it, the group level and the pages need OUT only.
+
+    Parameters
+    ----------
+    session, cards, common
+        The session, what is said about each of its images, and the stretch they share.
+    kept : sequence of str
+        Sources of the images that other runs measured.
+    """
     return {
         "participant": session.participant,
         "session": session.session,
@@ -138,6 +148,7 @@ def session_facts(session: SessionJob, cards: list[dict[str, Any]], common: Comm
         "common_mm": common.extent_mm,
         "left_out_of_common": common.left_out,
         "missing": session.missing,
+        "from_other_runs": list(kept),
     }
 
 

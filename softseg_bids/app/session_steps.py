@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softseg_bids.app import level_images, rows
+from softseg_bids.app import kept, level_images, rows
 from softseg_bids.app.alignment import Alignment, Labels, Traced, align
 from softseg_bids.app.columns import LONG, SLICES
 from softseg_bids.app.jobs import SessionJob
@@ -116,12 +116,28 @@ def summarise(records: list[Path], labels: Path, slices: Path, job: str, folder:
         The :class:`~softseg_bids.app.jobs.SessionJob` as JSON.
     """
     session = SessionJob.from_json(job)
+    path = Path(session.outputs["table"])
+    with kept.alone(path.parent):
+        others = kept.read_kept(path, session.elsewhere)
+        session = dataclasses.replace(session, missing=kept.with_kept(session.missing, others))
+        own, outputs, facts = _summarised(records, labels, slices, session, others)
+        joined = [*own, *(kept.without_common(others.rows) if records else others.rows)]
+        joined.sort(key=lambda row: row["source_image"])
+        derivatives.write_table(path, joined, columns=LONG, extra={"Session": facts})
+    regions_file = _write(folder / "regions.json", {"rows": own})
+    return Summarised(regions_file, [*outputs, str(path)])
+
+
+def _summarised(
+    records: list[Path], labels: Path, slices: Path, session: SessionJob, others: kept.Kept
+) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:
+    """The rows of this run's images, the files written for them, and what is said about the session."""
     everything = [read_record(path) for path in records]
     alignments, tables = read_alignments(labels), read_tables(slices)
     shared = {
         key: table.extent_mm for key, table in tables.items() if alignments[key].shares and table.usable.any()
     }
-    common = rows.Common(*common_extent(shared))
+    common = rows.Common(None, {}) if others.rows else rows.Common(*common_extent(shared))
     joined: list[dict[str, Any]] = []
     cards: list[dict[str, Any]] = []
     outputs: list[str] = []
@@ -137,11 +153,11 @@ def summarise(records: list[Path], labels: Path, slices: Path, job: str, folder:
         outputs += _write_image(record, alignment, table, regions)
         joined += regions
         cards.append(rows.card(record, canonical_grid(record.grid), alignment, table))
-    facts = rows.session_facts(session, cards, common)
-    path = Path(session.outputs["table"])
-    derivatives.write_table(path, joined, columns=LONG, extra={"Session": facts})
-    regions_file = _write(folder / "regions.json", {"rows": joined})
-    return Summarised(regions_file, [*outputs, str(path)])
+    cards = sorted([*cards, *others.cards], key=lambda card: card["source"])
+    if others.rows:
+        apart = {card["key"]: kept.APART for card in cards}
+        common = rows.Common(None, apart) if records else others.common
+    return joined, outputs, rows.session_facts(session, cards, common, others.sources)
 
 
 def draw(records: list[Path], labels: Path, slices: Path, regions: Path, job: str, folder: Path) -> Drawn:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from softseg_bids.app.batch import remove_scripts
 from softseg_bids.app.claims import claimed, forget
 from softseg_bids.app.engine import configure
 from softseg_bids.app.failures import unwritable_error
-from softseg_bids.app.interruption import heeding, interruptible
+from softseg_bids.app.interruption import PATIENCE_S, heeding, interruptible
 from softseg_bids.app.jobs import ScanJob
-from softseg_bids.app.manifest import Entry, Manifest, new_run_folder, summary
+from softseg_bids.app.manifest import Entry, Manifest, new_run_folder, remove_reserves, summary
 from softseg_bids.app.outcome import Exit
 from softseg_bids.app.progress import Progress, Unit, failures
 from softseg_bids.app.records import read_record
@@ -24,6 +25,9 @@ from softseg_bids.app.settings import Settings
 from softseg_bids.bids.dataset import Dataset, Scan
 from softseg_bids.bids.derivatives import OutputError
 from softseg_bids.image.aside import remove_abandoned
+
+# The step of a session that writes its tables.
+MEASURING = "summarise"
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Run:
     passes: dict[str, Progress] = field(default_factory=dict)
     logs: Path = Path()
     ended: bool = False
+    telling: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self) -> Path:
         """Make the folder of logs, with a manifest that says what is to be done.
@@ -82,7 +87,9 @@ class Run:
     def _record(self) -> None:
         if self.dataset is not None:
             scans = self.passes.get("scans", Progress("scans", {name: Unit("", 0) for name in self.jobs}))
-            self.manifest.inputs = entries(self.dataset, self.jobs, scans, self.settings)
+            found = entries(self.dataset, self.jobs, scans, self.settings)
+            sessions = self.passes.get("sessions", Progress("sessions", {}))
+            self.manifest.inputs = with_sessions(found, sessions)
         for name in ("sessions", "pages"):
             if name in self.passes:
                 setattr(self.manifest, name, _outcomes(self.passes[name]))
@@ -102,8 +109,16 @@ class Run:
                     remove_scripts(self.settings.work / name, progress.units.keys())
 
     def _end(self, interrupted: bool = False) -> None:
-        if self.ended:
-            return
+        """Tell the end, once: the watcher of an interruption may come while the main thread is at it."""
+        if not self.telling.acquire(timeout=PATIENCE_S):
+            return  # it hangs
+        try:
+            if not self.ended:
+                self._tell(interrupted)
+        finally:
+            self.telling.release()
+
+    def _tell(self, interrupted: bool) -> None:
         self.manifest.interrupted = interrupted
         self._record()
         try:
@@ -129,6 +144,25 @@ def entries(dataset: Dataset, jobs: dict[str, ScanJob], scans: Progress, setting
     return sorted(found, key=lambda entry: entry.input)
 
 
+def with_sessions(found: Sequence[Entry], sessions: Progress) -> list[Entry]:
+    """Inputs that were segmented, but whose session could not be measured, are not called measured."""
+    lost = {unit.label: unit for unit in sessions.units.values() if MEASURING not in unit.finished}
+    return [_of_lost_session(entry, lost.get(_session_key(entry))) for entry in found]
+
+
+def _session_key(entry: Entry) -> str:
+    return f"sub-{entry.participant}" + (f"_ses-{entry.session}" if entry.session else "")
+
+
+def _of_lost_session(entry: Entry, session: Unit | None) -> Entry:
+    if session is None or session.state == "done" or entry.status not in ("measured", "no_cord"):
+        return entry
+    if session.state != "failed":
+        return replace(entry, status="not run", reason="the run stopped before its session was measured")
+    reason = f"its session could not be measured: {session.reason}"
+    return replace(entry, status="failed", reason=reason, step=session.failed_step, crash=session.crash)
+
+
 def _entry(scan: Scan, unit: Unit, folder: Path) -> Entry:
     who = (scan.relative, scan.participant, scan.session or "", scan.contrast)
     if unit.state == "done":
@@ -148,7 +182,9 @@ def _outcomes(progress: Progress) -> dict[str, str]:
 
 def _remove_abandoned(out: Path, participants: Sequence[str]) -> None:
     """Remove what killed runs left half-written beside the results."""
-    folders = [out, *(out / "logs").glob("*/")]
+    runs = list((out / "logs").glob("*/"))
+    remove_reserves(runs)
+    folders = [out, *runs]
     for label in participants:
         home = out / f"sub-{label}"
         folders += [home, *home.glob("*/"), *home.glob("ses-*/*/")]

@@ -15,7 +15,9 @@ import numpy as np
 from nipype.pipeline.engine import Node, Workflow
 
 from softseg_bids.app import interfaces
+from softseg_bids.app.identity import torch_knows_cuda
 from softseg_bids.app.jobs import ScanJob, SessionJob, stamp
+from softseg_bids.app.kept import is_joined
 from softseg_bids.app.settings import Settings
 from softseg_bids.image.volume import DataError, count_volumes, read_grid
 
@@ -31,6 +33,7 @@ NETWORK_GB = 0.7
 NETWORK_GB_PER_MILLION_VOXELS = 0.022
 LIGHT_GB = 0.5
 LIGHT_GB_PER_MILLION_VOXELS = 0.02
+ACCELERATOR = Path("/dev/nvidiactl")
 
 
 def scan_workflow(jobs: Mapping[str, ScanJob], model: Path, settings: Settings, base: Path) -> Workflow:
@@ -113,6 +116,9 @@ def session_workflow(jobs: Mapping[str, tuple[SessionJob, list[Path]]], base: Pa
         summarise.inputs.trait_set(records=files, job=job.as_json())
         draw = Node(interfaces.Draw(), name="draw", mem_gb=light)
         draw.inputs.trait_set(records=files, job=job.as_json())
+        if not job.elsewhere and is_joined(Path(job.outputs["table"])):
+            # Runs of a part of the session have written there since; nipype knows nothing of OUT.
+            summarise.overwrite = draw.overwrite = True
         chain = Workflow(name=name)
         chain.connect(
             [
@@ -186,7 +192,7 @@ def _million_voxels(path: Path, all_volumes: bool) -> float:
 def network_processors(settings: Settings) -> int:
     """Processors a segmentation occupies: its threads, or all where one accelerator is shared."""
     accelerated = settings.device.startswith("cuda") or (
-        settings.device == "auto" and Path("/dev/nvidiactl").exists()
+        settings.device == "auto" and ACCELERATOR.exists() and torch_knows_cuda()
     )
     return settings.nprocs if accelerated else min(settings.omp_nthreads, settings.nprocs)
 

@@ -102,13 +102,15 @@ class LeftOut:
     """A file that is not segmented, with a reason the user can read.
 
     ``path`` is the file (or a whole folder of another modality); ``participant`` and ``session``
-    are labels without prefix.
+    are labels without prefix. ``asked`` is false where only the user's selection leaves it out: what
+    other runs made of it stands.
     """
 
     path: Path
     reason: str
     participant: str | None = None
     session: str | None = None
+    asked: bool = True
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ class Dataset:
         Those chosen, whether or not they have a scan.
     sessions : tuple of (participant, session or None)
         Those that have a scan.
+    asked_sessions : tuple of str
+        The labels that were asked for; empty means all.
     """
 
     root: Path
@@ -162,6 +166,7 @@ class Dataset:
     left_out: tuple[LeftOut, ...]
     participants: tuple[str, ...]
     sessions: tuple[tuple[str, str | None], ...]
+    asked_sessions: tuple[str, ...] = ()
 
     def scans_of(self, participant: str, session: str | None) -> tuple[Scan, ...]:
         """The scans of one session."""

@@ -82,7 +82,8 @@ def discover(root: Path, selection: Selection | None = None) -> Dataset:
         raise _nothing(root, selection, ledger, walk.not_asked)
     scans = _with_labels(root, selection, chosen, sorted(scans, key=lambda scan: scan.relative))
     sessions = dict.fromkeys((scan.participant, scan.session) for scan in scans)
-    return Dataset(root, _name(root), tuple(scans), ledger, chosen, tuple(sessions))
+    asked = tuple(label.removeprefix("ses-") for label in selection.sessions)
+    return Dataset(root, _name(root), tuple(scans), ledger, chosen, tuple(sessions), asked)
 
 
 class _Walk:
@@ -130,7 +131,7 @@ class _Walk:
             return replace(out, reason="contrasts.tsv leaves it out" if override else _unknown(name))
         if reason := self._not_asked_for(path, name, session, contrast):
             self.not_asked += 1
-            return replace(out, reason=reason)
+            return replace(out, reason=reason, asked=False)
         if not path.exists():
             if "echo" in name.entities:
                 self._incomplete.add((relative.parent, name.stem("echo"), name.suffix))
