@@ -37,11 +37,13 @@ def datasets(lab: Lab, rounds: int) -> Outcome:
         root = lab.folder / f"fuzz-{first}"
         spoiled = _spoil(root, min(BATCH, rounds - first), first, rng)
         lab.clear()
+        _places(lab)
         before = _everything(lab.folder, lab.out)
         argv = [root, lab.out, "participant", "--model", lab.model, "--nprocs", 1, "--mem", "4G"]
-        run = forked(argv, lab.log())
+        run = _run(lab, argv)
         found = _verdicts(lab.out, spoiled, run)
-        general = _general(lab, run, (0, 1, 65)) + _differences(before, _everything(lab.folder, lab.out), run)
+        changed = _differences(before, _everything(lab.folder, lab.out), run)
+        general = _general(lab, run, (0, 1, 65)) + changed
         for label, (what, _) in spoiled.items():
             outcome.note([f"{what}: {it}" for it in found.get(label, [])])
         if general:
@@ -51,6 +53,29 @@ def datasets(lab: Lab, rounds: int) -> Outcome:
         lab.say(f"spoiled {first + len(spoiled)}/{rounds}: {'; '.join(wrong) or 'survived'}")
         shutil.rmtree(root)
     return outcome
+
+
+def _places(lab: Lab) -> dict[str, Path]:
+    """Folders where a program may leave things unasked: empty, and watched."""
+    places = {name: lab.folder / "elsewhere" / name for name in ("cwd", "home", "tmp")}
+    for place in places.values():
+        place.mkdir(parents=True, exist_ok=True)
+    return places
+
+
+def _run(lab: Lab, argv: Sequence[object]) -> Process:
+    """A run with these folders as its own."""
+    places = _places(lab)
+    home = str(places["home"])
+    others = {"XDG_CACHE_HOME": f"{home}/.cache", "XDG_CONFIG_HOME": f"{home}/.config"}
+    return forked(argv, lab.log(), at=places["cwd"], HOME=home, TMPDIR=str(places["tmp"]), **others)
+
+
+def _left(lab: Lab) -> list[str]:
+    """What a run left in these folders; they are emptied for the next one."""
+    found = [str(path) for place in _places(lab).values() for path in sorted(place.rglob("*"))]
+    shutil.rmtree(lab.folder / "elsewhere")
+    return [f"left where nobody asked for it: {path}" for path in found]
 
 
 def _spoil(root: Path, count: int, first: int, rng: random.Random) -> Spoiled:
@@ -123,7 +148,7 @@ def _general(lab: Lab, run: Process, codes: Sequence[int]) -> list[str]:
     problems = [] if run.code in codes else [f"exit code {run.code}: {run.said()[-800:]}"]
     if "Traceback" in run.said() or "unexpected " in run.said():
         problems.append(f"unexpected: {run.said()[-1500:]}")
-    return problems + half_written(lab.out)
+    return problems + _left(lab) + half_written(lab.out)
 
 
 def _everything(folder: Path, but: Path) -> dict[str, str]:
@@ -236,7 +261,7 @@ def tables(lab: Lab, rounds: int) -> Outcome:
         path.write_bytes(content)
         more = ["--bids-filter-file", path] if name == "filter.json" else []
         argv = [root, lab.out, "participant", "--model", lab.model, "--nprocs", 1, "--mem", "4G", *more]
-        run = forked(argv, lab.log())
+        run = _run(lab, argv)
         run.wait(HANGS_S)
         problems = _general(lab, run, (0, 18, 64, 66))
         if run.code:
@@ -269,7 +294,7 @@ def lone_images(lab: Lab, rounds: int) -> Outcome:
         image = write_image(lab.folder / "lone" / "image.nii.gz", cord_image(SHAPE, RADIUS_MM))
         (header_field, header_bytes)[number % 2](image, rng)
         argv = [image, "-o", lab.out, "--model", lab.model, "--omp-nthreads", 1]
-        run = forked(argv, lab.log())
+        run = _run(lab, argv)
         run.wait(HANGS_S)
         problems = _general(lab, run, (0, 65))
         said = [line for line in run.said().splitlines() if line.startswith("softseg:")]

@@ -115,8 +115,8 @@ def send(pid: int, number: signal.Signals) -> bool:
     return True
 
 
-def forked(argv: Sequence[object], log: Path, **environment: str) -> Process:
-    """Run the app's main function in a fork of this process, with the stand-in."""
+def forked(argv: Sequence[object], log: Path, at: Path | None = None, **environment: str) -> Process:
+    """Run the app's main function in a fork of this process (in folder ``at``), with the stand-in."""
     pid = os.fork()
     if pid:
         return Process(pid, log)
@@ -126,6 +126,8 @@ def forked(argv: Sequence[object], log: Path, **environment: str) -> Process:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         os.environ.update(environment)
+        if at is not None:
+            os.chdir(at)
         tempfile.tempdir = None
         install()
         code = main([*map(str, argv)])

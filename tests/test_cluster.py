@@ -277,7 +277,7 @@ def test_only_ones_own_scripts_are_removed(tmp_path: Path) -> None:
     batch.remove_scripts(tmp_path / "pages", {"sub_01"})  # without batch jobs there is no such folder
 
 
-PEOPLE = ("01", "02", "03", "04", "05")
+PEOPLE = tuple(f"{number:02d}" for number in range(1, 17))
 
 
 def _take_part(call: Callable[..., int], arguments: Sequence[object], barrier: object) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import fuzz
+from faults import fuzz, runs
 from faults.lab import Lab, Outcome
 
 pytestmark = pytest.mark.timeout(1200)
@@ -31,6 +31,22 @@ def test_spoiled_tables(lab: Lab) -> None:
 
 def test_spoiled_lone_images(lab: Lab) -> None:
     survived(fuzz.lone_images(lab, 6), 6)
+
+
+@pytest.mark.parametrize("what", ["Path('a').touch()", "Path.home().joinpath('a').touch()", "mkdtemp()"])
+def test_what_is_left_in_the_places_of_a_run_is_seen(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def careless(argv: list[str]) -> int:
+        exec(f"from pathlib import Path; from tempfile import mkdtemp; {what}")
+        return 0
+
+    monkeypatch.setattr(runs, "main", careless)
+    run = fuzz._run(lab, [])
+    assert run.wait() == 0, run.said()
+    [left] = fuzz._left(lab)
+    assert str(lab.folder / "elsewhere") in left
+    assert not fuzz._left(lab)
 
 
 def test_writes_elsewhere_are_seen(tmp_path: Path) -> None:

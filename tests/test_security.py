@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import MakeDataset
+from conftest import MakeDataset, centred_grid, cylinder, write_image
 
 from softseg_bids.app import cli
 from softseg_bids.app.cli import prepare
@@ -345,20 +345,21 @@ def test_nobody_is_called(bids: MakeDataset, blind_checkpoint: Path, tmp_path: P
     assert called.read_text().startswith("socket.getaddrinfo"), "the note itself does not work"
     called.unlink()
     bids.image(T2W)
-    argv = [
-        "participant",
-        "--nprocs",
-        "2",
-        "--omp-nthreads",
-        "1",
-        "--device",
-        "cpu",
-        "--model",
-        blind_checkpoint,
-    ]
-    command = [*blocked, ROOT / "run.py", bids.root, tmp_path / "out", *argv]
-    done = subprocess.run([*map(str, command)], check=False, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert not called.exists(), called.read_text()
-    [manifest] = (tmp_path / "out").glob("logs/*/manifest.json")
-    assert [it["status"] for it in json.loads(manifest.read_text())["inputs"]] == ["no_cord"]
+    bids.image("sub-02/anat/sub-02_T2w.nii.gz")
+    corrected = tmp_path / "corrected" / "sub-02_T2w_label-SC_seg.nii.gz"
+    write_image(corrected, np.uint8(cylinder(centred_grid()) > 0.5), centred_grid())
+    out, given = tmp_path / "out", f"corrected={corrected.parent}"
+    levels: dict[str, list[object]] = {
+        "participant": ["--device", "cpu", "--nprocs", "2", "--model", blind_checkpoint, "-d", given],
+        "group": [],
+    }
+    for level, more in levels.items():
+        command = [*blocked, ROOT / "run.py", bids.root, out, level, "--omp-nthreads", "1", *more]
+        done = subprocess.run(
+            [*map(str, command)], check=False, capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        assert not called.exists(), called.read_text()
+    [manifest] = out.glob("logs/*/manifest.json")
+    statuses = [it["status"] for it in json.loads(manifest.read_text())["inputs"]]
+    assert statuses == ["no_cord", "measured"] and (out / "group.html").is_file()
