@@ -100,3 +100,24 @@ def test_a_run_ends_by_the_pace_of_its_later_steps(monkeypatch: pytest.MonkeyPat
     assert clock.spent_s == pytest.approx(200 + 550)
     # 600 s, less 100 steps of 1 s, less the 200 s of the slow ones: 300 quick steps are left.
     assert late.index(True) == descent.SLOW_STEPS + 300 - 1
+
+
+def test_batches_come_from_the_latest_bodies_and_their_parts_stay_together() -> None:
+    def bodies() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for number in range(40):
+            image = torch.arange(4.0).reshape(1, 1, 4, 1, 1) + 10 * number
+            yield image, image + 1, image + 2
+
+    batches = list(train.replayed(bodies(), 6, 5, np.random.default_rng(1)))
+    assert len(batches) == 40
+    mirrored = set()
+    for number, (image, cord, seen) in enumerate(batches):
+        assert image.shape == (6, 1, 4, 1, 1)
+        assert torch.equal(cord, image + 1)
+        assert torch.equal(seen, image + 2)
+        for one in image:
+            body, first = divmod(int(one.min()), 10)
+            assert first == 0
+            assert max(0, number - 4) <= body <= number
+            mirrored.add(bool(one[0, 0] > one[0, -1]))
+    assert mirrored == {True, False}

@@ -2,10 +2,11 @@
 
 ``python -m softseg_bids.training.train segmenter --folder runs/segmenter --minutes 60``
 
-The learning rate warms up, stays constant, and decays only over the last steps of a run
-(``--decay``). Soft Dice finds the cord fast and bounds what an ambiguous image can cost, but it
-sharpens edges; its weight fades with the rate, and the calibrated cross-entropy remains. The
-state is saved as it was *before* the decay, so that a later run goes on from there as if none had
+Drawing a body costs a processor as much as learning from it: batches are drawn from a pool, in which
+new bodies replace the oldest. The learning rate warms up, stays constant, and decays only over the
+last steps of a run (``--decay``). Soft Dice finds the cord fast and bounds what an ambiguous image can
+cost, but it sharpens edges; its weight fades with the rate, and the calibrated cross-entropy remains.
+The state is saved as it was *before* the decay, so that a later run goes on from there as if none had
 been; the averaged weights of the end are saved beside it, to be packed by
 ``python -m softseg_bids.training.pack``.
 """
@@ -13,6 +14,8 @@ been; the averaged weights of the end are saved beside it, to be packed by
 from __future__ import annotations
 
 import argparse
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +32,7 @@ ROLES = {"locator": LOCATOR, "segmenter": SEGMENTER}
 VALIDATION_SEED = 20_000_003
 WARMUP_STEPS = 100
 AVERAGED_STEPS = 1000
+Batch = tuple[Tensor, Tensor, Tensor]
 # A validation patch with less cord than this share of its voxels says nothing about Dice.
 LEAST_CORD = 0.001
 
@@ -58,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     # Another step to resume from draws other bodies: none is seen twice.
     seed = options.seed * 1_000_003 + step
     drawn = Pairs(architecture.window, architecture.spacing_mm, seed, wide=options.role == "locator")
-    pairs = endless(drawn, options.batch, options.workers, device)
+    fresh = endless(drawn, options.fresh, options.workers, device)
+    pairs = replayed(fresh, options.batch, options.pool, np.random.default_rng(seed))
     clock, first, decay_from = Clock(options.minutes, options.decay), step, None
     log = (folder / "log.tsv").open("a")
     losses: list[float] = []
@@ -72,7 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         if done >= 1:
             break
         rate = options.rate * min(1.0, (step + 1) / WARMUP_STEPS) * (1 - done)
-        losses.append(_train_step(learner, optimiser, next(pairs), rate, options.dice * (1 - done)))
+        dice = options.dice * (1 - done)
+        losses.append(_train_step(learner, optimiser, next(pairs), rate, dice, options.bfloat16))
         average.update_parameters(network)
         step += 1
         clock.step()
@@ -90,6 +96,35 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def replayed(fresh: Iterator[Batch], count: int, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """Batches from a pool of the latest bodies, some of them mirrored left to right.
+
+    Parameters
+    ----------
+    fresh : iterator of tuple of Tensor
+        New bodies: image, cord and seen, each of shape (n, 1, x, y, z); one is taken for each batch.
+    count : int
+        Bodies in a batch.
+    size : int
+        Bodies in the pool (kept in half precision).
+    rng : numpy Generator
+
+    Yields
+    ------
+    tuple of Tensor
+        Image, cord and seen, each of shape (count, 1, x, y, z).
+    """
+    pool: deque[tuple[Tensor, ...]] = deque(maxlen=size)
+    for new in fresh:
+        pool.extend(zip(*(part.half() for part in new), strict=True))
+        drawn = []
+        for i in rng.integers(len(pool), size=count):
+            mirror = [1] if rng.random() < 0.5 else []
+            drawn.append([part.flip(mirror) for part in pool[i]])
+        image, cord, seen = (torch.stack(parts).float() for parts in zip(*drawn, strict=True))
+        yield image, cord, seen
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Train a network on procedural bodies.")
     parser.add_argument("role", choices=sorted(ROLES))
@@ -99,13 +134,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--steps", type=int, default=2**40, help="total, earlier runs counted in")
     parser.add_argument("--decay", type=int, default=600, help="last steps, over which the rate falls to 0")
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--fresh", type=int, default=3, help="new bodies a step")
+    parser.add_argument("--pool", type=int, default=1500, help="bodies kept")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--dice", type=float, default=1.0, help="weight of soft Dice beside cross-entropy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw bodies (CPU only)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="fuse operations; needs a C++ compiler")
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="compute so on a CPU that can, too; CUDA always does"
+    )
     parser.add_argument("--every", type=int, default=200, help="steps between validations and saved states")
     return parser
 
@@ -113,12 +153,13 @@ def _parser() -> argparse.ArgumentParser:
 def _train_step(
     learner: nn.Module,
     optimiser: torch.optim.Optimizer,
-    pair: tuple[Tensor, Tensor, Tensor],
+    pair: Batch,
     rate: float,
     dice: float,
+    bfloat16: bool,
 ) -> float:
     image, cord, seen = pair
-    with torch.autocast(image.device.type, torch.bfloat16, enabled=image.device.type == "cuda"):
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=bfloat16 or image.device.type == "cuda"):
         logits = learner(image.contiguous(memory_format=torch.channels_last_3d)).float()
     loss = cross_entropy(logits, cord, seen) + dice * soft_dice(logits, cord, seen)
     return descend(loss, optimiser, rate)
