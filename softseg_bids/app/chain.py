@@ -54,7 +54,8 @@ def chain(tracks: Mapping[str, Track]) -> Chain:
     tracks : mapping of str to Track
         At least one.
     """
-    longest = max(tracks, key=lambda key: tracks[key].length_mm)
+    # In whole millimetres: of lines as long as each other the first is taken, on every processor.
+    longest = max(tracks, key=lambda key: round(tracks[key].length_mm))
     line = tracks[longest].points_mm
     axis = axis_along(line)
     found = {longest: place(tracks[longest], axis)}

@@ -203,7 +203,9 @@ def _slopes(part: pd.DataFrame, names: Sequence[str], reference: str | None) -> 
             (covariance[count + names.index(name), count + names.index(name)], each[name] - 1)
             for name in behind
         ]
-        df = sum(part for part, _ in parts) ** 2 / sum(part**2 / own for part, own in parts)
+        # People who all change alike leave nothing to estimate: no interval.
+        terms = sum(part**2 / own for part, own in parts)
+        df = sum(part for part, _ in parts) ** 2 / terms if terms > 0 else np.nan
         return Interval.t(float(weights @ model.coefficients), error, float(df))
 
     rows: list[dict[str, Any]] = []

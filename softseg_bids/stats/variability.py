@@ -32,7 +32,7 @@ def spread(best: pd.DataFrame, contrast_set: Iterable[str]) -> list[dict[str, An
     """
     members = list(contrast_set)
     shared = best[(best["region"] != OWN_STRETCH) & best["contrast"].isin([*members, "DWI"])]
-    table = shared.assign(session_id=shared["session_id"].fillna("")).pivot_table(
+    table = shared.assign(session_id=shared["session_id"].astype(object).fillna("")).pivot_table(
         index=[*WHO, "region"], columns="contrast", values="area_mm2", sort=False, observed=True
     )
     areas = table.reindex(columns=members)
