@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from bench.halfway import halfway_ratio
 from bench.scores import Figure
 from softseg_bids.app import steps
 from softseg_bids.bids.dataset import Scan
@@ -187,17 +188,35 @@ def real_part(
         say(f"the app on {root} ...")
         run_app(root, out, weights, processes)
         results = read_results(root, out)
-        scaling = _scaling(results, weights, Path(folder), say)
+        volumes = {one.name: _conformed(one.scan, Path(folder) / one.name) for one in results}
+        scaling = _scaling(volumes, weights, say)
     manual = {
         one.name: agreement(one, path)
         for one in results
         if (path := _manual_mask(root, one.scan)).is_file() and one.soft.any()
     }
-    return figures(results, manual, scaling), _image_rows(results, manual, scaling)
+    return figures(results, manual, scaling, volumes), _image_rows(results, manual, scaling)
+
+
+def halfway_area_mm2(seen: Seen, volume: Volume, stretch_mm: tuple[float, float]) -> float:
+    """The mean area as the image itself has it: within the contour half way between cord and fluid."""
+    turned, grid = canonical(volume.array, volume.grid)
+    image, across = np.asarray(turned, dtype=np.float32), grid.spacing_mm[:2]
+    x, y = (0.5 * (n - 1) for n in grid.shape[:2])
+    ratios = [
+        halfway_ratio(image[:, :, z], seen.soft[:, :, z], across)
+        for z in range(grid.shape[2])
+        if stretch_mm[0] <= (grid.affine @ [x, y, z, 1])[2] <= stretch_mm[1]
+    ]
+    known = [ratio for ratio in ratios if np.isfinite(ratio)]
+    return mean_area_mm2(seen, stretch_mm) * float(np.mean(known)) if known else float("nan")
 
 
 def figures(
-    results: Sequence[Seen], manual: dict[str, Agreement], scaling: dict[str, list[float]]
+    results: Sequence[Seen],
+    manual: dict[str, Agreement],
+    scaling: dict[str, list[float]],
+    volumes: dict[str, Volume],
 ) -> list[Figure]:
     """The table of part b from its measurements."""
     found = [
@@ -212,20 +231,16 @@ def figures(
         Figure("images with one connected cord", "all", _but(count, many), not many),
     ]
     by_stem = {(one.scan.participant, _stem(one.scan)): one for one in results}
-    areas = {
-        key: mean_area_mm2(by_stem[PERSON, stem], STRETCH_MM)
-        for key, stem in CONTRASTS.items()
-        if (PERSON, stem) in by_stem
-    }
-    for label, keys in (
-        ("six contrasts", list(areas)),
-        ("five, without DWI", [key for key in areas if key != "DWI"]),
-    ):
-        values = [areas[key] for key in keys]
-        if len(values) > 2:
-            spread = float(np.std(values, ddof=1))
-            text = f"{spread:.2f} mm² ({', '.join(f'{key} {areas[key]:.1f}' for key in keys)})"
-            found.append(Figure(f"SD of CSA over {label}", "≤ 2.0 mm²", text, spread <= 2.0))
+    shown = {key: by_stem[PERSON, stem] for key, stem in CONTRASTS.items() if (PERSON, stem) in by_stem}
+    areas = {key: mean_area_mm2(one, STRETCH_MM) for key, one in shown.items()}
+    own = {key: halfway_area_mm2(one, volumes[one.name], STRETCH_MM) for key, one in shown.items()}
+    edge = "by the images' half-way contours"
+    found += [
+        *_spread("SD of CSA over six contrasts", areas, 2.0),
+        *_spread(f"SD over six {edge}", own),
+        *_spread("SD of CSA over five, without DWI", _without_dwi(areas), 2.0),
+        *_spread(f"SD over five {edge}", _without_dwi(own)),
+    ]
     found += [_mt_figure(who, by_stem[who, on], by_stem[who, off]) for who, (on, off) in MT_PAIRS.items()
               if (who, on) in by_stem and (who, off) in by_stem]  # fmt: skip
     for place, factor in enumerate(FACTORS):
@@ -244,6 +259,21 @@ def figures(
     return found
 
 
+def _without_dwi(areas: dict[str, float]) -> dict[str, float]:
+    return {key: area for key, area in areas.items() if key != "DWI"}
+
+
+def _spread(name: str, areas: dict[str, float], limit: float | None = None) -> list[Figure]:
+    """The SD of some contrasts' areas, if there are enough; one without a limit is for comparison."""
+    if len(areas) <= 2:
+        return []
+    spread = float(np.std(list(areas.values()), ddof=1))
+    text = f"{spread:.2f} mm² ({', '.join(f'{key} {area:.1f}' for key, area in areas.items())})"
+    if limit is None:
+        return [Figure(name, "–", text, None)]
+    return [Figure(name, f"≤ {limit:.1f} mm²", text, spread <= limit)]
+
+
 def _mt_figure(who: str, on: Seen, off: Seen) -> Figure:
     low = max(float(np.nanmin(one.height_mm)) for one in (on, off))
     high = min(float(np.nanmax(one.height_mm)) for one in (on, off))
@@ -253,17 +283,19 @@ def _mt_figure(who: str, on: Seen, off: Seen) -> Figure:
     return Figure(f"MT-on minus MT-off, sub-{who}", "≤ 1.5 mm²", text, abs(first - second) <= 1.5)
 
 
-def _scaling(results: Sequence[Seen], weights: Path, folder: Path, say: Say) -> dict[str, list[float]]:
+def _conformed(scan: Scan, folder: Path) -> Volume:
+    """The image as the app segments it: of diffusion series the mean of the volumes it takes."""
+    folder.mkdir(parents=True)
+    paths = [str(path) for path in scan.paths]
+    return read_volume(Path(steps.conform(paths, [], scan.combine, str(scan.bval or ""), folder).image))
+
+
+def _scaling(volumes: dict[str, Volume], weights: Path, say: Say) -> dict[str, list[float]]:
     model, found = load_own(weights, torch.device("cpu")), {}
-    for one in results:
-        scan = one.scan
-        here = folder / one.name
-        here.mkdir(parents=True)
-        combined = steps.conform([str(p) for p in scan.paths], [], scan.combine, str(scan.bval or ""), here)
-        volume = read_volume(Path(combined.image))
+    for name, volume in volumes.items():
         _, plain = recovered(model, volume, 1.0)
-        found[one.name] = [recovered(model, volume, factor, plain)[0] for factor in FACTORS]
-        say(f"{one.name}: voxel sizes x {FACTORS} come back as {np.round(found[one.name], 3).tolist()}")
+        found[name] = [recovered(model, volume, factor, plain)[0] for factor in FACTORS]
+        say(f"{name}: voxel sizes x {FACTORS} come back as {np.round(found[name], 3).tolist()}")
     return found
 
 

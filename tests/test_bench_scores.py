@@ -11,6 +11,7 @@ import pytest
 from test_bench_truth import axes, cylinder
 
 from bench import accuracy, judging, real, report, scores, truth, uncertainty
+from bench.halfway import halfway_ratio
 from bench.images import Case, Spec
 from bench.judging import Judged
 from bench.real import Agreement, Seen
@@ -178,17 +179,36 @@ def test_real_figures_come_from_areas_slices_and_masks() -> None:
     mt_on = seen([68.0] * 20, "flip-1_mt-on_MTS")
     mt_off = seen([71.0] * 18 + [np.nan] * 2, "flip-1_mt-off_MTS")
     gre = seen([70.0] * 20, "flip-2_mt-off_MTS")
-    found = real.figures(
-        [t1w, mt_on, mt_off, gre], {"T1w": Agreement(0.91, 70, 72)}, {"T1w": [0.90, 0.95, 1.05 * 1.03]}
-    )
+    images = [t1w, mt_on, mt_off, gre]
+    scaling = {"T1w": [0.90, 0.95, 1.05 * 1.03]}
+    volumes = {one.name: Volume(np.asarray(50 + 100 * one.soft, np.float32), one.grid) for one in images}
+    found = real.figures(images, {"T1w": Agreement(0.91, 70, 72)}, scaling, volumes)
     verdicts = {one.name: one for one in found}
     assert verdicts["Dice to the manual mask, T1w"].passed
     assert verdicts["images with cord in 95 % of the slices"].reached == "3 of 4; not flip-1_mt-off_MTS"
     assert verdicts["images with one connected cord"].passed
     assert verdicts["SD of CSA over six contrasts"].reached.startswith("1.15 mm²")
+    # The images have the edge where the masks have it; nothing is asked of them.
+    own = verdicts["SD over six by the images' half-way contours"]
+    assert own.passed is None
+    assert float(own.reached.split()[0]) == pytest.approx(1.15, abs=0.05)
     assert not verdicts["MT-on minus MT-off, sub-errsm30"].passed
     assert verdicts["voxel size times 0.9, given back"].passed
     assert not verdicts["voxel size times 1.05, given back"].passed
+
+
+@pytest.mark.parametrize(("cord", "fluid"), [(100.0, 250.0), (300.0, 80.0)])
+def test_the_half_way_contour_is_where_the_image_has_it(cord: float, fluid: float) -> None:
+    at = (np.arange(40) - 19.5) * 0.8
+    away = np.hypot(at[:, None], at)
+    inside, canal = (1 / (1 + np.exp((away - edge) / 0.3)) for edge in (5.0, 9.0))
+    image = 20 + (fluid - 20) * canal + (cord - fluid) * inside
+    spacing = np.array([0.8, 0.8])
+    assert halfway_ratio(image, inside, spacing) == pytest.approx(1, abs=0.02)
+    wide = 1 / (1 + np.exp((away - 5.5) / 0.3))
+    assert halfway_ratio(image, wide, spacing) == pytest.approx((5 / 5.5) ** 2, abs=0.02)
+    assert np.isnan(halfway_ratio(np.full_like(image, cord), inside, spacing))
+    assert np.isnan(halfway_ratio(image, np.zeros_like(image), spacing))
 
 
 def test_agreement_is_over_the_slices_of_the_manual_mask(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ def _statistics(study: Study) -> list[str]:
     if "centres" in tables:
         said.append(
             f"Centres were compared {_models(tables['centres'])}; a site's effect is its distance from the "
-            "mean of the sites, by least squares."
+            "mean of the sites, all fixed."
         )
     if "vendors" in tables:
         said.append(
