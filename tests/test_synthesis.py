@@ -184,6 +184,12 @@ def test_a_reduced_field_is_hardly_deeper_than_the_canal_and_holds_the_cord() ->
     assert all((one.start_mm[[0, 2]] == whole.start_mm[[0, 2]]).all() for one in fields)
 
 
+def test_a_box_beside_the_cord_is_not_narrowed_to_nothing() -> None:
+    start, end = np.array([-36.0, 40.0, -36.0]), np.full(3, 110.0)
+    beside = draw_acquisition(np.random.default_rng(0), start, end)
+    assert all(reduced_field(np.random.default_rng(seed), beside) == beside for seed in range(50))
+
+
 def test_diffusion_images_keep_a_floor_under_what_is_dark() -> None:
     drawn = [draw_contrast(np.random.default_rng(seed), "DWI") for seed in range(60)]
     share = np.array([one.signal[INDEX["csf"]] / one.signal[INDEX["white"]] for one in drawn])

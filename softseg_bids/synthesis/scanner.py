@@ -271,12 +271,14 @@ def reduced_field(rng: Generator, scan: Acquisition) -> Acquisition:
     ----------
     rng : numpy Generator
     scan : Acquisition
-        Of a box with the cord at its origin.
+        Of a box with the cord at its origin; one that lies beside it stays as it is.
     """
     half = 0.5 * rng.uniform(*REDUCED_MM)
     middle = rng.uniform(-1, 1) * (half - NEAREST_MM)
     start, end = scan.start_mm.copy(), scan.end_mm.copy()
     start[1], end[1] = max(start[1], middle - half), min(end[1], middle + half)
+    if end[1] - start[1] < 2 * NEAREST_MM:
+        return scan
     return scan._replace(start_mm=start, end_mm=end)
 
 
