@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from softseg_bids.model.loss import absolute_error, adaptive_wing, cross_entropy, squared_error
+from softseg_bids.model.loss import (
+    absolute_error,
+    adaptive_wing,
+    area_error,
+    cross_entropy,
+    squared_error,
+)
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 GUESSES = torch.linspace(0.01, 0.99, 99)
@@ -76,3 +82,30 @@ def test_gradients_are_finite_and_vanish_where_nothing_was_seen(loss: Loss) -> N
     assert logits.grad is not None and bool(logits.grad.isfinite().all())
     assert float(logits.grad[1]) > 0
     assert float(logits.grad[4]) == 0
+
+
+def test_the_error_of_areas_is_square_while_small_and_linear_beyond() -> None:
+    fraction = torch.zeros((1, 1, 20, 20, 4))
+    fraction[..., 5:15, 5:15, 1:] = 1
+    seen = torch.ones_like(fraction)
+
+    def wider(voxels: int) -> float:
+        """Every slice with cord shows so many voxels too many."""
+        said = fraction.clone()
+        said[..., 0, :voxels, 1:] = 1
+        return float(area_error(torch.logit(said, eps=1e-6), fraction, seen))
+
+    assert wider(0) == pytest.approx(0, abs=1e-6)
+    assert wider(4) == pytest.approx(0.5 * 0.04**2, rel=0.01)
+    assert wider(20) == pytest.approx(0.05 * (0.2 - 0.025), rel=0.01)
+    # What lies outside the view has no area, and neither has a slice without cord.
+    unseen = seen.clone()
+    unseen[..., :, :, 2:] = 0
+    said = torch.logit(torch.ones_like(fraction) * 0.5)
+    assert float(area_error(said, fraction, unseen)) == pytest.approx(
+        0.05 * (200 / 100 - 1 - 0.025), rel=0.01
+    )
+    empty = torch.zeros_like(fraction, requires_grad=True)
+    value = area_error(empty, torch.zeros_like(fraction), seen)
+    value.backward()
+    assert float(value.detach()) == 0 and empty.grad is not None and not empty.grad.any()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
+
+# Slices with less cord than this (voxels) have no area to be wrong about.
+LEAST_SLICE = 8.0
+# Of an area, relative to the mean one: up to here the error's square counts.
+SMALL_ERROR = 0.05
 
 
 def cross_entropy(logits: Tensor, fraction: Tensor, seen: Tensor) -> Tensor:
@@ -31,6 +36,25 @@ def soft_dice(logits: Tensor, fraction: Tensor, seen: Tensor) -> Tensor:
     predicted, target = logits.sigmoid() * seen, fraction * seen
     overlap = (predicted * target).sum()
     return 1 - (2 * overlap + 1) / (predicted.sum() + target.sum() + 1)
+
+
+def area_error(logits: Tensor, fraction: Tensor, seen: Tensor) -> Tensor:
+    """Mean error of the areas of slices across the last axis: what this project measures.
+
+    Areas are in units of the batch's mean: relative to its own truth an unsure area would be least wrong if
+    drawn too small. Their error is squared while small, so that a clear edge is drawn where it lies in the
+    mean, and counts linearly beyond (Huber): squared, the few hopeless images would decide every step.
+
+    Parameters
+    ----------
+    logits, fraction, seen : Tensor, shape (n, 1, x, y, z)
+        Prediction, target in [0, 1], and 1 where the image was seen.
+    """
+    measured, true = ((part * seen).sum(dim=(1, 2, 3)) for part in (logits.sigmoid(), fraction))
+    shown = true > LEAST_SLICE
+    unit = true[shown].mean() if shown.any() else true.new_ones(())
+    off = huber_loss(measured[shown] / unit, true[shown] / unit, reduction="sum", delta=SMALL_ERROR)
+    return off / max(int(shown.sum()), 1)
 
 
 def absolute_error(logits: Tensor, fraction: Tensor, seen: Tensor) -> Tensor:

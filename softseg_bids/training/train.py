@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softseg_bids.model.loss import cross_entropy, soft_dice
+from softseg_bids.model.loss import area_error, cross_entropy, soft_dice
 from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture, FoldedUNet
 from softseg_bids.training.dataset import Pair, Pairs, draw_pair, endless
 from softseg_bids.training.descent import Clock, averaged, descend
@@ -77,8 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         if done >= 1:
             break
         rate = options.rate * min(1.0, (step + 1) / WARMUP_STEPS) * (1 - done)
-        dice = options.dice * (1 - done)
-        losses.append(_train_step(learner, optimiser, next(pairs), rate, dice, options.bfloat16))
+        weights = options.dice * (1 - done), options.area
+        losses.append(_train_step(learner, optimiser, next(pairs), rate, weights, options.bfloat16))
         average.update_parameters(network)
         step += 1
         clock.step()
@@ -139,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pool", type=int, default=1500, help="bodies kept")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--dice", type=float, default=1.0, help="weight of soft Dice beside cross-entropy")
+    parser.add_argument("--area", type=float, default=0.0, help="weight of the error of slices' areas, too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw bodies (CPU only)")
     parser.add_argument("--device", default="cpu")
@@ -155,13 +156,16 @@ def _train_step(
     optimiser: torch.optim.Optimizer,
     pair: Batch,
     rate: float,
-    dice: float,
+    weights: tuple[float, float],
     bfloat16: bool,
 ) -> float:
     image, cord, seen = pair
     with torch.autocast(image.device.type, torch.bfloat16, enabled=bfloat16 or image.device.type == "cuda"):
         logits = learner(image.contiguous(memory_format=torch.channels_last_3d)).float()
-    loss = cross_entropy(logits, cord, seen) + dice * soft_dice(logits, cord, seen)
+    loss = cross_entropy(logits, cord, seen)
+    for weight, other in zip(weights, (soft_dice, area_error), strict=True):
+        if weight:
+            loss = loss + weight * other(logits, cord, seen)
     return descend(loss, optimiser, rate)
 
 

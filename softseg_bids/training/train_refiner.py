@@ -23,8 +23,9 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss, max_pool3d
+from torch.nn.functional import binary_cross_entropy_with_logits, max_pool3d
 
+from softseg_bids.model.loss import area_error
 from softseg_bids.model.network import Architecture
 from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade, Refiner
 from softseg_bids.training.dataset import Pairs, endless
@@ -40,10 +41,8 @@ CROP = (32, 32, 32)
 WORSENED, NARROWED, FARTHEST = 0.3, 0.7, 3
 # An estimate of less than a slice of the thinnest cord (voxels) shows no place to look at again.
 LEAST_ESTIMATE = 30.0
-# Slices with less cord than this (voxels) have no area to be wrong about.
-LEAST_SLICE = 8.0
-# Of an area, relative to the mean one: up to here its square counts. And how much all of it does.
-SMALL_ERROR, AREA_WEIGHT = 0.05, 10.0
+# How much the error of areas counts beside the cross-entropy.
+AREA_WEIGHT = 10.0
 # A validation crop with less cord than this (voxels) says nothing about volume.
 LEAST_VOLUME = 100.0
 
@@ -109,10 +108,6 @@ def main(argv: list[str] | None = None) -> int:
 def refining_loss(logits: Tensor, cord: Tensor, seen: Tensor) -> Tensor:
     """Cross-entropy over the voxels near the cord, and the error of slices' areas.
 
-    Areas are in units of the batch's mean: relative to its own truth an unsure area would be least wrong if
-    drawn too small. Their error is squared while small, so that a clear edge is drawn where it lies in the
-    mean, and counts linearly beyond (Huber): squared, the few hopeless images would decide every step.
-
     Parameters
     ----------
     logits, cord, seen : Tensor, shape (n, 1, x, y, z)
@@ -120,11 +115,7 @@ def refining_loss(logits: Tensor, cord: Tensor, seen: Tensor) -> Tensor:
     """
     near = (max_pool3d(cord, (5, 5, 1), stride=1, padding=(2, 2, 0)) > 0).float() * seen
     each = binary_cross_entropy_with_logits(logits, cord, reduction="none") * seen
-    measured, true = ((part * seen).sum(dim=(1, 2, 3)) for part in (logits.sigmoid(), cord))
-    shown = true > LEAST_SLICE
-    unit = true[shown].mean()
-    off = huber_loss(measured[shown] / unit, true[shown] / unit, reduction="sum", delta=SMALL_ERROR)
-    return each.sum() / near.sum().clamp_min(1) + AREA_WEIGHT * off / max(int(shown.sum()), 1)
+    return each.sum() / near.sum().clamp_min(1) + AREA_WEIGHT * area_error(logits, cord, seen)
 
 
 def worsened(batch: Crops, rng: np.random.Generator) -> Crops:
