@@ -7,7 +7,7 @@ the app computes can be compared with the cylinder's.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from sketches import sketch
 
+from bench.browser import Tab, browser
 from softseg_bids.app import level_steps, steps
 from softseg_bids.image.grid import Array, Grid
 from softseg_bids.image.volume import Volume
@@ -23,6 +24,14 @@ from softseg_bids.image.volume import Volume
 CORD = 100.0  # brightness of a voxel that is all cord
 RADIUS_MM = 5.0
 SHAPE = (36, 36, 48)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    """A browser for the tests of a page; each of them opens it anew."""
+    with browser(tmp_path_factory.mktemp("profile")) as tab:
+        tab.size(1200, 900)
+        yield tab
 
 
 def cylinder(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.browser import PROGRAM, Tab, browser
+from bench.browser import PROGRAM, Tab
 from softseg_bids.pages.pairs import PairFigure
 from softseg_bids.pages.study import ComparePage, PairView, compare_page
 
@@ -47,13 +46,6 @@ def made(path: Path, pairs: int = 4) -> Path:
         pairs=[PairView(n, f"T{n}w", PairFigure(PNG, PNG, PNG)) for n in range(1, pairs + 1)], seed=1,
     )  # fmt: skip
     return compare_page(page, "0.0", path)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with browser(tmp_path_factory.mktemp("profile")) as tab:
-        tab.size(1200, 900)
-        yield tab
 
 
 @pytest.fixture

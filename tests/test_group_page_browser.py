@@ -6,13 +6,13 @@ import csv
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.browser import PROGRAM, BrowserError, Tab, browser
+from bench.browser import PROGRAM, BrowserError, Tab
 from bench.group_out import make_out
 from softseg_bids.app import group_page
 from softseg_bids.app.cli import main
@@ -88,16 +88,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "group.html"
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with browser(tmp_path_factory.mktemp("profile")) as tab:
-        tab.size(1400, 900)
-        yield tab
-
-
 @pytest.fixture
 def tab(chromium: Tab, page: Path) -> Tab:
     """The page, freshly opened, nothing rated."""
+    chromium.size(1400, 900)
     chromium.open(page.as_uri())
     chromium.run("localStorage.clear()")
     chromium.said.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from conftest import CORD
 from study_phantoms import checkpoint, write_study
 
-from bench.browser import PROGRAM, Tab, browser
+from bench.browser import PROGRAM, Tab
 from softseg_bids.app import level_steps, steps
 from softseg_bids.app.cli import main
 from softseg_bids.image.grid import Array
@@ -49,13 +48,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(level_steps, "run_levels", lambda *_: None)
         main([str(root), str(folder / "out"), "participant", "--model", str(model), "--nprocs", "1"])
     return folder / "out" / "sub-01.html"
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with browser(tmp_path_factory.mktemp("profile")) as tab:
-        tab.size(1200, 900)
-        yield tab
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_batches_come_from_the_latest_bodies_and_their_parts_stay_together() -> 
             image = torch.arange(4.0).reshape(1, 1, 4, 1, 1) + 10 * number
             yield image, image + 1, image + 2
 
-    batches = list(train.replayed(bodies(), 6, 5, np.random.default_rng(1)))
+    batches = list(train.mirrored(bodies(), 6, 5, np.random.default_rng(1)))
     assert len(batches) == 40
     mirrored = set()
     for number, (image, cord, seen) in enumerate(batches):

@@ -1,9 +1,12 @@
-"""A step down a loss, the weights' average, and when the steps must end: what all trainings here do alike."""
+"""A step down a loss, what it is shown, the mean of weights, when steps end: as all trainings here do it."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +49,32 @@ class Clock:
         timed = self._steps - SLOW_STEPS
         pace_s = (self.spent_s - self._slow_s) / timed if timed >= SLOW_STEPS else 0.0
         return self.spent_s + self._decay * pace_s >= self._limit_s
+
+
+def replayed(
+    fresh: Iterable[Iterable[Tensor]], count: int, size: int, rng: np.random.Generator
+) -> Iterator[list[tuple[Tensor, ...]]]:
+    """Examples from a pool of the latest: drawing one costs more than learning from it.
+
+    Parameters
+    ----------
+    fresh : iterable of iterable of Tensor
+        New examples, the parts of several stacked along the first axis; taken in before each batch.
+    count : int
+        Examples in a batch.
+    size : int
+        Examples in the pool.
+    rng : numpy Generator
+
+    Yields
+    ------
+    list of tuple of Tensor
+        The parts of ``count`` examples.
+    """
+    pool: deque[tuple[Tensor, ...]] = deque(maxlen=size)
+    for new in fresh:
+        pool.extend(zip(*new, strict=True))
+        yield [pool[i] for i in rng.integers(len(pool), size=count)]
 
 
 def averaged(network: nn.Module, steps: int) -> torch.optim.swa_utils.AveragedModel:

@@ -14,7 +14,6 @@ been; the averaged weights of the end are saved beside it, to be packed by
 from __future__ import annotations
 
 import argparse
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from softseg_bids.model.loss import area_error, cross_entropy, soft_dice
 from softseg_bids.model.network import LOCATOR, SEGMENTER, Architecture, FoldedUNet
 from softseg_bids.training.dataset import Pair, Pairs, draw_pair, endless
-from softseg_bids.training.descent import Clock, averaged, descend
+from softseg_bids.training.descent import Clock, averaged, descend, replayed
 
 ROLES = {"locator": LOCATOR, "segmenter": SEGMENTER}
 VALIDATION_SEED = 20_000_003
@@ -63,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     seed = options.seed * 1_000_003 + step
     drawn = Pairs(architecture.window, architecture.spacing_mm, seed, wide=options.role == "locator")
     fresh = endless(drawn, options.fresh, options.workers, device)
-    pairs = replayed(fresh, options.batch, options.pool, np.random.default_rng(seed))
+    pairs = mirrored(fresh, options.batch, options.pool, np.random.default_rng(seed))
     clock, first, decay_from = Clock(options.minutes, options.decay), step, None
     log = (folder / "log.tsv").open("a")
     losses: list[float] = []
@@ -96,32 +95,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def replayed(fresh: Iterator[Batch], count: int, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """Batches from a pool of the latest bodies, some of them mirrored left to right.
-
-    Parameters
-    ----------
-    fresh : iterator of tuple of Tensor
-        New bodies: image, cord and seen, each of shape (n, 1, x, y, z); one is taken for each batch.
-    count : int
-        Bodies in a batch.
-    size : int
-        Bodies in the pool (kept in half precision).
-    rng : numpy Generator
+def mirrored(fresh: Iterator[Batch], count: int, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """Batches of a pool (:func:`replayed`, kept in half precision), some bodies mirrored left to right.
 
     Yields
     ------
     tuple of Tensor
         Image, cord and seen, each of shape (count, 1, x, y, z).
     """
-    pool: deque[tuple[Tensor, ...]] = deque(maxlen=size)
-    for new in fresh:
-        pool.extend(zip(*(part.half() for part in new), strict=True))
-        drawn = []
-        for i in rng.integers(len(pool), size=count):
-            mirror = [1] if rng.random() < 0.5 else []
-            drawn.append([part.flip(mirror) for part in pool[i]])
-        image, cord, seen = (torch.stack(parts).float() for parts in zip(*drawn, strict=True))
+    halved = ([part.half() for part in new] for new in fresh)
+    for bodies in replayed(halved, count, size, rng):
+        turned = [[part.flip([1]) for part in body] if rng.random() < 0.5 else body for body in bodies]
+        image, cord, seen = (torch.stack(parts).float() for parts in zip(*turned, strict=True))
         yield image, cord, seen
 
 

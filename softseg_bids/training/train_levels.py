@@ -11,7 +11,6 @@ the averaged weights of the end lie beside it, for ``python -m softseg_bids.trai
 from __future__ import annotations
 
 import argparse
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from softseg_bids.core.evidence import MARKS
 from softseg_bids.model.levels import LEVELS, LevelNet
-from softseg_bids.training.descent import Clock, averaged, descend
+from softseg_bids.training.descent import Clock, averaged, descend, replayed
 from softseg_bids.training.levels_data import NOTHING, Examples, as_tensors, draw_examples
 from softseg_bids.training.train import save_aside, save_weights
 
@@ -52,9 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         num_workers=options.workers,
         prefetch_factor=4 if options.workers else None,
     )
-    fresh = iter(stream)
-    pool: deque[tuple[Tensor, ...]] = deque(maxlen=options.pool)
-    rng = np.random.default_rng([options.seed, step])
+    batches = replayed(stream, options.batch, options.pool, np.random.default_rng([options.seed, step]))
     clock, first, falls_from = Clock(options.minutes, options.decay), step, None
     losses: list[list[float]] = []
     with (folder / "log.tsv").open("a") as log:
@@ -67,9 +64,7 @@ def main(argv: list[str] | None = None) -> int:
             if done >= 1:
                 break
             rate = options.rate * min(1.0, (step + 1) / WARMUP_STEPS) * (1 - done)
-            pool.extend(zip(*next(fresh), strict=True))
-            drawn = [pool[i] for i in rng.integers(len(pool), size=options.batch)]
-            batch = [torch.stack(parts).to(device) for parts in zip(*drawn, strict=True)]
+            batch = [torch.stack(parts).to(device) for parts in zip(*next(batches), strict=True)]
             losses.append(_train_step(network, optimiser, batch, rate))
             average.update_parameters(network)
             step += 1

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -29,7 +28,7 @@ from softseg_bids.model.loss import area_error
 from softseg_bids.model.network import Architecture
 from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade, Refiner
 from softseg_bids.training.dataset import Pairs, endless
-from softseg_bids.training.descent import averaged, descend
+from softseg_bids.training.descent import averaged, descend, replayed
 from softseg_bids.training.train import save_weights
 
 VALIDATION_SEED = 21_000_001
@@ -77,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     validation = next(_crops(first, architecture, VALIDATION_SEED, options.validation, 0, device))
     seed = options.seed * 1_000_003 + step
     stream = _crops(first, architecture, seed, options.fresh, options.workers, device)
-    pool: deque[Crops] = deque(maxlen=options.pool)
+    batches = replayed(stream, options.batch, options.pool, rng)
     began, before = time.monotonic(), step
     losses: list[float] = []
     with (folder / "log.tsv").open("a") as log:
@@ -86,9 +85,7 @@ def main(argv: list[str] | None = None) -> int:
             done = max(seconds / (60 * options.minutes), (step - before) / options.steps)
             if done >= 1:
                 break
-            pool.extend(_each(next(stream)))
-            drawn = _joined([pool[i] for i in rng.integers(len(pool), size=options.batch)])
-            batch = worsened(_mirrored(drawn, rng), rng)
+            batch = worsened(_mirrored(_joined(next(batches)), rng), rng)
             rate = options.rate * min(1.0, (step - before + 1) / WARMUP_STEPS) * (1 - done)
             losses.append(_train_step(look, optimiser, batch, rate, earlier=int(rng.integers(LOOKS))))
             average.update_parameters(cascade.refiner)
@@ -208,7 +205,7 @@ def _each(crops: Crops) -> list[Crops]:
     return [Crops(*parts) for parts in zip(*crops, strict=True)]
 
 
-def _joined(crops: list[Crops]) -> Crops:
+def _joined(crops: list[tuple[Tensor, ...]]) -> Crops:
     return Crops(*(torch.stack(parts).float() for parts in zip(*crops, strict=True)))
 
 
