@@ -118,13 +118,17 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
         signal = signal + rng.normal(0, 0.03 * strength, n)
         cord = signal[INDEX["white"]]
         # Shrink or stretch the step between CSF and cord, keeping its sign.
-        signal[INDEX["csf"]] = cord + (signal[INDEX["csf"]] - cord) * (1 + strength * rng.uniform(-0.6, 0.3))
+        change = rng.uniform(-0.6, 0.3)
+        if name == "DWI" and change > -0.5:
+            # Few diffusion images leave fluid visible: a bright ellipse is a cord, not a sac around one.
+            change = max(change, 0.0)
+        signal[INDEX["csf"]] = cord + (signal[INDEX["csf"]] - cord) * (1 + strength * change)
         if strength and rng.random() < 0.25:
             outside = np.array([t not in (*CORD_TISSUES, INDEX["csf"], INDEX["syrinx"]) for t in range(n)])
             signal = np.where(outside, signal * rng.uniform(0.15, 1.0), signal)  # saturation bands, far coils
     white, grey = INDEX["white"], INDEX["grey"]
     signal[grey] = signal[white] + (signal[grey] - signal[white]) * (1 + strength * rng.uniform(-1.0, 2.0))
-    if rng.random() < 0.5 * strength:
+    if rng.random() < (0.2 if name == "DWI" else 0.5) * strength:
         signal[INDEX["root"]] = rng.uniform(signal[white] * 0.6, max(signal[INDEX["csf"]], signal[white]))
     rough = rng.uniform(0.0, 0.10, n) * strength
     mottle = rng.uniform(0.0, 0.22, n) * strength
@@ -132,8 +136,8 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
     seed = int(rng.integers(2**31))
     subtle = np.random.default_rng(seed)
     if name == "DWI":
-        # Means of magnitudes: noise lifts what is dark, up to a quarter of the cord's signal.
-        floor = strength * subtle.uniform(0, 0.25) * signal[white]
+        # Means of magnitudes: noise lifts what is dark; at 3 T a third of the cord's signal was measured.
+        floor = strength * subtle.uniform(0, 0.45) * signal[white]
         signal = np.hypot(signal, floor)
     # A cord is smoother than what surrounds it, but now and then patchy, in diffusion images mostly.
     patchy = subtle.random() < (0.6 if name == "DWI" else 0.2)
