@@ -32,7 +32,7 @@ from softseg_bids.synthesis.vertebrae import vertebra_layers
 TISSUES = (
     "air", "muscle", "fat", "organ", "vessel", "vein", "marrow", "disc", "cortex", "ligament",
     "epidural", "dura", "csf", "root", "white", "grey", "lesion", "syrinx", "brain", "skull", "tissue_a",
-    "tissue_b", "tissue_c", "tissue_d", "gullet", "cerebellum",
+    "tissue_b", "tissue_c", "tissue_d", "gullet", "cerebellum", "pia",
 )  # fmt: skip
 INDEX = {name: number for number, name in enumerate(TISSUES)}
 TUBE_TISSUES = ("air", "gullet", "vessel", "vein", "tissue_a", "fat")
@@ -99,10 +99,13 @@ def render(body: Body, points_mm: Tensor, spacing_mm: tuple[float, float, float]
         *head_layers(body, far, near, edge, random),
         *_canal(body, near, edge),
     ]
-    cord = cord_fraction(body, near, spacing_mm)
+    cord, coated = cord_fraction(body, near, spacing_mm), cord_fraction(body, near, spacing_mm, body.pia_mm)
     visible = 0.0 if not body.has_cord else 1.0
     # Above the pontomedullary junction the pons takes over: no tube runs on through the brain.
-    layers += _cord_tissues(body, near, cord * visible * ramp(near.s - body.pmj_mm + 8.0, 4.0), edge)
+    shown = visible * ramp(near.s - body.pmj_mm + 8.0, 4.0)
+    # Of what the cord leaves of a voxel.
+    layers.append(Layer("pia", shown * (coated - cord) / (1 - shown * cord).clamp_min(1e-3)))
+    layers += _cord_tissues(body, near, cord * shown, edge)
     above = ramp(near.s, edge)  # 1 below the plane of the foramen magnum
     below = ramp(body.conus_mm - near.s, edge)
     label = cord * visible * above * below
@@ -117,8 +120,10 @@ def render(body: Body, points_mm: Tensor, spacing_mm: tuple[float, float, float]
     return Scene(_partition(far, spacing_mm, random), [x for x in layers if _seen(x)], label, near.s)
 
 
-def cord_fraction(body: Body, near: Frame, spacing_mm: tuple[float, float, float]) -> Tensor:
-    """Fraction of each voxel inside the cord's outline (medulla and filum included).
+def cord_fraction(
+    body: Body, near: Frame, spacing_mm: tuple[float, float, float], beyond_mm: float = 0.0
+) -> Tensor:
+    """Fraction of each voxel inside the cord's outline (medulla and filum included), or somewhat beyond it.
 
     The outline is an implicit function of the normalised polar coordinates of the section; its
     distance is first order, and the ramp is as wide as the voxel's standard deviation along the
@@ -148,7 +153,7 @@ def cord_fraction(body: Body, near: Frame, spacing_mm: tuple[float, float, float
     width = torch.sqrt(
         (nu * e1x * hx) ** 2 + ((nu * e1y + nv * e2y) * hy) ** 2 + ((nu * e1z + nv * e2z) * hz) ** 2
     )
-    return ramp(-distance - width**2 / (24 * torch.sqrt(a * b)), width)
+    return ramp(beyond_mm - distance - width**2 / (24 * torch.sqrt(a * b)), width)
 
 
 def _seen(layer: Layer) -> bool:

@@ -44,6 +44,9 @@ BODY_ANCHORS = (2, 11, 21)
 BODY_HALF_RL_MM = (11.0, 14.0, 22.0)
 BODY_HALF_AP_MM = (8.0, 13.0, 17.0)
 
+# Pia and the collagen and veins below and upon it (Reina et al., Anesth Analg 2004).
+PIA_MM = (0.12, 0.24)
+
 S_STEP_MM = 1.0
 S_RANGE_MM = (-160.0, 660.0)
 Z_STEP_MM = 1.0
@@ -90,6 +93,8 @@ class Body(NamedTuple):
         How far the dorsal columns and the cord's rim look like grey matter, 0 to 0.8.
     murk : ndarray, shape (2,)
         How much of the CSF roots and septa dull, 0 to 0.6, and towards which side (rad; 0 = behind).
+    pia_mm : float
+        Thickness of the pia about the cord, which is not part of it.
     body_half_mm : ndarray, shape (2, n_levels)
         Half widths of the vertebral bodies, RL and AP.
     disc_half_mm, rim_mm : float
@@ -128,6 +133,7 @@ class Body(NamedTuple):
     torso: Floats
     tracts: Floats
     murk: Floats
+    pia_mm: float
     body_half_mm: Floats
     disc_half_mm: float
     rim_mm: float
@@ -183,7 +189,7 @@ def draw_body(rng: Generator, s_centre_mm: float | None = None, wide: bool = Fal
         tubes=_draw_tubes(rng),
         torso=np.array([rng.uniform(52, 78), rng.uniform(48, 72), rng.uniform(110, 210), rng.uniform(75, 120),
                         rng.uniform(66, 80), rng.uniform(82, 102), rng.uniform(5, 28), rng.uniform(2, 16)]),
-        tracts=tracts, murk=murk,
+        tracts=tracts, murk=murk, pia_mm=subtle.uniform(*PIA_MM),
         body_half_mm=np.stack([
             np.interp(np.arange(len(LEVELS)), BODY_ANCHORS, BODY_HALF_RL_MM) * rng.uniform(0.85, 1.2),
             np.interp(np.arange(len(LEVELS)), BODY_ANCHORS, BODY_HALF_AP_MM) * rng.uniform(0.85, 1.2),

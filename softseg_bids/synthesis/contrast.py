@@ -20,28 +20,31 @@ from softseg_bids.synthesis.geometry import smooth_noise
 
 # Signals relative to the brightest tissue, read off typical images at 1.5 and 3 T, rounded.
 # Order: air muscle fat organ vessel vein marrow disc cortex ligament epidural dura csf root white
-#        grey lesion syrinx brain skull tissue_a tissue_b tissue_c tissue_d gullet cerebellum
+#        grey lesion syrinx brain skull tissue_a tissue_b tissue_c tissue_d gullet cerebellum pia
+# The pia is known least. Published masks of the same cords are larger on T2w and T2*w than on diffusion
+# images (Bédard et al. 2025: a binary model of each contrast), where nothing but the cord is bright: it is
+# drawn like the cord in the former, like fluid in the latter, and between them else.
 SEQUENCES: dict[str, tuple[float, ...]] = {
     "T1w": (.02, .45, .95, .45, .35, .40, .60, .35, .10, .15, .85, .25, .18, .55, .72,
-            .62, .55, .22, .60, .30, .40, .55, .35, .50, .40, .62),
+            .62, .55, .22, .60, .30, .40, .55, .35, .50, .40, .62, .60),
     "T2w": (.02, .14, .45, .30, .06, .25, .24, .40, .04, .07, .45, .10, .95, .40, .36,
-            .43, .60, .90, .45, .12, .12, .25, .30, .18, .25, .42),
+            .43, .60, .90, .45, .12, .12, .25, .30, .18, .25, .42, .36),
     "PDw": (.03, .45, .70, .50, .15, .40, .45, .50, .08, .12, .70, .20, .72, .60, .58,
-            .68, .75, .70, .70, .25, .45, .55, .50, .40, .45, .66),
+            .68, .75, .70, .70, .25, .45, .55, .50, .40, .45, .66, .62),
     "T2starw": (.02, .40, .35, .40, .75, .60, .15, .50, .05, .15, .35, .20, .92, .55, .50,
-                .62, .68, .90, .62, .12, .35, .45, .42, .30, .35, .60),
+                .62, .68, .90, .62, .12, .35, .45, .42, .30, .35, .60, .49),
     "MTon": (.02, .24, .92, .35, .80, .60, .48, .35, .06, .12, .80, .18, .42, .27, .26,
-             .30, .38, .42, .30, .18, .25, .38, .30, .28, .30, .30),
+             .30, .38, .42, .30, .18, .25, .38, .30, .28, .30, .30, .34),
     "MToff": (.02, .50, .90, .50, .85, .70, .48, .45, .06, .15, .85, .22, .42, .56, .62,
-              .64, .66, .44, .64, .22, .48, .55, .45, .52, .48, .63),
+              .64, .66, .44, .64, .22, .48, .55, .45, .52, .48, .63, .48),
     "GRET1w": (.02, .42, .95, .45, .90, .65, .55, .40, .06, .14, .88, .22, .24, .55, .66,
-               .60, .58, .26, .62, .25, .42, .52, .40, .45, .42, .60),
+               .60, .58, .26, .62, .25, .42, .52, .40, .45, .42, .60, .37),
     "DWI": (.02, .10, .10, .12, .05, .08, .08, .12, .03, .05, .10, .08, .12, .35, .85,
-            .76, .90, .12, .85, .05, .10, .15, .12, .08, .12, .85),
+            .76, .90, .12, .85, .05, .10, .15, .12, .08, .12, .85, .12),
     "FLAIR": (.02, .30, .60, .40, .10, .30, .35, .25, .05, .10, .55, .18, .10, .45, .52,
-              .66, .90, .12, .65, .20, .30, .40, .35, .28, .35, .62),
+              .66, .90, .12, .65, .20, .30, .40, .35, .28, .35, .62, .30),
     "STIR": (.02, .30, .06, .45, .08, .45, .12, .50, .04, .08, .08, .15, .98, .52, .48,
-             .56, .80, .95, .55, .10, .28, .40, .35, .25, .40, .54),
+             .56, .80, .95, .55, .10, .28, .40, .35, .25, .40, .54, .50),
 }  # fmt: skip
 # How often each is drawn: most for what is scanned most, and for DWI, the one without visible CSF.
 SHARES = np.array([1.3, 1.3, 0.6, 1.1, 1, 1, 1, 2.4, 0.5, 0.6])
@@ -113,6 +116,7 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
         signal[INDEX["air"]] = rng.uniform(0, 0.08)
         signal[INDEX["cortex"]] *= rng.uniform(0.05, 1.0)
         signal[INDEX["csf"]] = _free_csf(rng, cord)
+        signal[INDEX["pia"]] = rng.uniform(*sorted((cord, signal[INDEX["csf"]])))
     else:
         signal = np.array(SEQUENCES[name]) * np.exp(rng.normal(0, 0.2 * strength, n))
         signal = signal + rng.normal(0, 0.03 * strength, n)
@@ -124,7 +128,8 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
             change = max(change, 0.0)
         signal[INDEX["csf"]] = cord + (signal[INDEX["csf"]] - cord) * (1 + strength * change)
         if strength and rng.random() < 0.25:
-            outside = np.array([t not in (*CORD_TISSUES, INDEX["csf"], INDEX["syrinx"]) for t in range(n)])
+            within = (*CORD_TISSUES, INDEX["csf"], INDEX["syrinx"], INDEX["pia"])
+            outside = np.array([t not in within for t in range(n)])
             signal = np.where(outside, signal * rng.uniform(0.15, 1.0), signal)  # saturation bands, far coils
     white, grey = INDEX["white"], INDEX["grey"]
     signal[grey] = signal[white] + (signal[grey] - signal[white]) * (1 + strength * rng.uniform(-1.0, 2.0))
