@@ -195,3 +195,29 @@ def test_diffusion_images_keep_a_floor_under_what_is_dark() -> None:
     share = np.array([one.signal[INDEX["csf"]] / one.signal[INDEX["white"]] for one in drawn])
     plain = SEQUENCES["DWI"][INDEX["csf"]] / SEQUENCES["DWI"][INDEX["white"]]
     assert share.mean() > 1.2 * plain and share.max() < 1
+
+
+def test_few_diffusion_images_show_fluid() -> None:
+    drawn = [draw_contrast(np.random.default_rng(seed), "DWI") for seed in range(200)]
+    share = np.array([one.signal[INDEX["csf"]] / one.signal[INDEX["white"]] for one in drawn])
+    assert (share < 0.5).mean() > 0.8 and (share > 0.5).any()
+
+
+def test_the_pia_is_no_cord_but_looks_like_it_on_t2w() -> None:
+    spacing = (0.5, 0.5, 2.0)
+    bare = neck(3)._replace(lesions=np.empty((0, 7)), has_roots=False, murk=np.zeros(2), pia_mm=0.0)
+    scenes = [scene_of(bare._replace(pia_mm=thick), (64, 64, 3), spacing) for thick in (0.0, 0.2)]
+    assert torch.equal(scenes[0].cord, scenes[1].cord)
+    # What a coat of 0.2 mm adds to an outline as long as an ellipse of this area has, or a little more.
+    cord_mm2 = float(scenes[0].cord[:, :, 1].sum()) * spacing[0] * spacing[1]
+    coat_mm2 = 0.2 * 2 * np.sqrt(np.pi * cord_mm2)
+
+    def added_mm2(name: str) -> float:
+        contrast = draw_contrast(np.random.default_rng(0), name, strength=0.0)
+        plain, coated = (paint(scene, contrast, spacing)[:, :, 1] for scene in scenes)
+        step = contrast.signal[INDEX["white"]] - contrast.signal[INDEX["csf"]]
+        return float((coated - plain).sum() / step) * spacing[0] * spacing[1]
+
+    assert 0.95 * coat_mm2 < added_mm2("T2w") < 1.3 * coat_mm2
+    assert added_mm2("DWI") == pytest.approx(0, abs=0.02 * coat_mm2)
+    assert 0.1 * coat_mm2 < added_mm2("GRET1w") < 0.5 * coat_mm2
