@@ -106,6 +106,8 @@ def make_soft(root: Path) -> None:
 def scan_person(one: Participant) -> Iterator[Drawn]:
     """A person's body in all contrasts, each with its truth and a rater's mask; the same ones every time."""
     body = draw_adult(np.random.default_rng([SEED, one.number]), CENTRE_S_MM, 0.5 * FIELD_MM[2])
+    # How far beside the cord a contrast shows it is the raters' part here, and no pia's.
+    body = body._replace(pia_mm=0.0)
     pose = draw_pose(np.random.default_rng([SEED, one.number, 1]))
     tips = {value: pose.rotation @ tip + pose.shift_mm for value, tip in disc_tips_mm(body).items()}
     cord = cord_of(body)
