@@ -8,7 +8,7 @@ import torch
 
 from softseg_bids.synthesis.anatomy import INDEX, Scene, grid_points, render
 from softseg_bids.synthesis.body import Body, draw_body, landmarks, true_area_mm2
-from softseg_bids.synthesis.contrast import SEQUENCES, draw_contrast, paint
+from softseg_bids.synthesis.contrast import SEQUENCES, Inflow, draw_contrast, paint
 from softseg_bids.synthesis.scanner import (
     NEAREST_MM,
     REDUCED_MM,
@@ -221,3 +221,22 @@ def test_the_pia_is_no_cord_but_looks_like_it_on_t2w() -> None:
     assert 0.95 * coat_mm2 < added_mm2("T2w") < 1.3 * coat_mm2
     assert added_mm2("DWI") == pytest.approx(0, abs=0.02 * coat_mm2)
     assert 0.1 * coat_mm2 < added_mm2("GRET1w") < 0.5 * coat_mm2
+
+
+def test_fluid_that_flows_in_is_bright_towards_one_end() -> None:
+    drawn = [draw_contrast(np.random.default_rng(seed), "MToff") for seed in range(100)]
+    assert 0.03 < np.mean([one.inflow is not None for one in drawn]) < 0.3
+    body, spacing = neck(2)._replace(has_roots=False, murk=np.zeros(2)), (1.0, 1.0, 4.0)
+    scene = scene_of(body, (48, 48, 20), spacing)
+    plain = draw_contrast(np.random.default_rng(0), "MToff", strength=0.0)
+    flowing = plain._replace(inflow=Inflow(signal=1.0, share=1.0, from_mm=0.0, over_mm=2.0, upwards=True))
+    before, after = (paint(scene, contrast, spacing) for contrast in (plain, flowing))
+    csf, white = plain.signal[INDEX["csf"]], plain.signal[INDEX["white"]]
+    fluid = (before - csf).abs() < 0.01
+    assert fluid[:, :, :4].any() and fluid[:, :, -4:].any() and csf < white
+    assert (
+        float(after[:, :, :4][fluid[:, :, :4]].max())
+        < white
+        < float(after[:, :, -4:][fluid[:, :, -4:]].mean())
+    )
+    assert torch.equal(before[scene.cord > 0.999], after[scene.cord > 0.999])

@@ -52,7 +52,29 @@ SHARES /= SHARES.sum()
 # A step between CSF and cord below this share of the brighter one teaches little but doubt, even about plain
 # bright cords: most such draws are made anew. Real sequences lie above 0.25, magnetisation transfer lowest.
 FAINT, FAINT_KEPT = 0.2, 0.1
+# Share of images of short echo in which fluid flows in.
+INFLOW_SHARE = 0.12
 CORD_TISSUES = tuple(INDEX[name] for name in ("white", "grey", "lesion", "root"))
+
+
+class Inflow(NamedTuple):
+    """Fluid that flowed in from one end has not felt the pulses before: it is brighter there.
+
+    Attributes
+    ----------
+    signal, share : float
+        Of fresh fluid, and how much of the fluid it becomes.
+    from_mm, over_mm : float
+        Where it is half so much, upwards from the middle of the view, and over what length it changes.
+    upwards : bool
+        Whether the upper end is the bright one.
+    """
+
+    signal: float
+    share: float
+    from_mm: float
+    over_mm: float
+    upwards: bool
 
 
 class Contrast(NamedTuple):
@@ -66,6 +88,8 @@ class Contrast(NamedTuple):
         Mean, amplitude of fine texture, amplitude of smooth variation.
     seed : int
         Of the textures.
+    inflow : Inflow or None
+        Whether fluid is fresh, and so bright, towards an end of the view.
     """
 
     name: str
@@ -73,6 +97,7 @@ class Contrast(NamedTuple):
     rough: NDArray[np.float64]
     mottle: NDArray[np.float64]
     seed: int
+    inflow: Inflow | None = None
 
     @property
     def cord_step(self) -> float:
@@ -148,7 +173,13 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
     patchy = subtle.random() < (0.6 if name == "DWI" else 0.2)
     rough[list(CORD_TISSUES)] *= 1.0 if patchy else 0.3
     mottle[list(CORD_TISSUES)] *= subtle.uniform(0.6, 1.6) if patchy else 0.35
-    return Contrast(name, signal.clip(0, 1.3), rough, mottle, seed)
+    inflow = None
+    if strength and subtle.random() < INFLOW_SHARE and name not in ("DWI", "T2w", "STIR"):
+        inflow = Inflow(
+            signal=subtle.uniform(0.6, 1.1), share=subtle.uniform(0.4, 1.0),
+            from_mm=subtle.uniform(-20, 30), over_mm=subtle.uniform(2, 10), upwards=subtle.random() < 0.7,
+        )  # fmt: skip
+    return Contrast(name, signal.clip(0, 1.3), rough, mottle, seed, inflow)
 
 
 def paint(scene: Scene, contrast: Contrast, spacing_mm: tuple[float, float, float]) -> Tensor:
@@ -169,8 +200,18 @@ def paint(scene: Scene, contrast: Contrast, spacing_mm: tuple[float, float, floa
         value = float(contrast.signal[tissue]) * (
             1 + float(contrast.rough[tissue]) * fine + float(contrast.mottle[tissue]) * broad
         )
+        if layer.tissue == "csf" and contrast.inflow is not None:
+            value = _freshened(value, contrast.inflow, scene.along_mm)
         ground = torch.lerp(ground, value, layer.alpha)
     return ground.clamp_min(0)
+
+
+def _freshened(fluid: Tensor, inflow: Inflow, along_mm: Tensor) -> Tensor:
+    low, high = along_mm.aminmax()
+    up_mm = 0.5 * (low + high) - along_mm
+    beyond = (up_mm - inflow.from_mm) / inflow.over_mm
+    weight = inflow.share * (beyond if inflow.upwards else -beyond).sigmoid()
+    return torch.lerp(fluid, torch.full_like(fluid, inflow.signal), weight)
 
 
 def _free_csf(rng: Generator, cord: float) -> float:
