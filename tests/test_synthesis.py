@@ -223,13 +223,13 @@ def test_the_pia_is_no_cord_but_looks_like_it_on_t2w() -> None:
     assert 0.1 * coat_mm2 < added_mm2("GRET1w") < 0.5 * coat_mm2
 
 
-def test_fluid_that_flows_in_is_bright_towards_one_end() -> None:
+def test_fluid_that_flows_in_is_bright_towards_an_end() -> None:
     drawn = [draw_contrast(np.random.default_rng(seed), "MToff") for seed in range(100)]
     assert 0.03 < np.mean([one.inflow is not None for one in drawn]) < 0.3
     body, spacing = neck(2)._replace(has_roots=False, murk=np.zeros(2)), (0.6, 0.6, 2.0)
     scene = scene_of(body, (72, 72, 20), spacing)
     plain = draw_contrast(np.random.default_rng(0), "MToff", strength=0.0)
-    flowing = plain._replace(inflow=Inflow(signal=1.0, share=1.0, from_mm=0.0, over_mm=2.0, upwards=True))
+    flowing = plain._replace(inflow=Inflow(signal=1.0, share=1.0, above_mm=0.0, below_mm=90.0, over_mm=2.0))
     before, after = (paint(scene, contrast, spacing) for contrast in (plain, flowing))
     csf, white = plain.signal[INDEX["csf"]], plain.signal[INDEX["white"]]
     inside = [layer.alpha for layer in scene.layers if layer.tissue == "csf"][-1] > 0.999  # the sac

@@ -53,28 +53,28 @@ SHARES /= SHARES.sum()
 # bright cords: most such draws are made anew. Real sequences lie above 0.25, magnetisation transfer lowest.
 FAINT, FAINT_KEPT = 0.2, 0.1
 # Share of images of short echo in which fluid flows in.
-INFLOW_SHARE = 0.12
+INFLOW_SHARE = 0.2
 CORD_TISSUES = tuple(INDEX[name] for name in ("white", "grey", "lesion", "root"))
 
 
 class Inflow(NamedTuple):
-    """Fluid that flowed in from one end has not felt the pulses before: it is brighter there.
+    """Fluid that flowed in from the ends has not felt the pulses before: it is brighter there.
 
     Attributes
     ----------
     signal, share : float
         Of fresh fluid, and how much of the fluid it becomes.
-    from_mm, over_mm : float
-        Where it is half so much, upwards from the middle of the view, and over what length it changes.
-    upwards : bool
-        Whether the upper end is the bright one.
+    above_mm, below_mm : float
+        How far above and below the middle of the view it is half so much.
+    over_mm : float
+        Over what length it changes.
     """
 
     signal: float
     share: float
-    from_mm: float
+    above_mm: float
+    below_mm: float
     over_mm: float
-    upwards: bool
 
 
 class Contrast(NamedTuple):
@@ -175,10 +175,10 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
     mottle[list(CORD_TISSUES)] *= subtle.uniform(0.6, 1.6) if patchy else 0.35
     inflow = None
     if strength and subtle.random() < INFLOW_SHARE and name not in ("DWI", "T2w", "STIR"):
+        above, below = subtle.uniform(-10, 60), subtle.uniform(0, 70)
         inflow = Inflow(
-            signal=subtle.uniform(0.6, 1.1), share=subtle.uniform(0.4, 1.0),
-            from_mm=subtle.uniform(-20, 30), over_mm=subtle.uniform(2, 10), upwards=subtle.random() < 0.7,
-        )  # fmt: skip
+            subtle.uniform(0.6, 1.1), subtle.uniform(0.4, 1.0), above, below, subtle.uniform(1, 8)
+        )
     return Contrast(name, signal.clip(0, 1.3), rough, mottle, seed, inflow)
 
 
@@ -209,8 +209,8 @@ def paint(scene: Scene, contrast: Contrast, spacing_mm: tuple[float, float, floa
 def _freshened(fluid: Tensor, inflow: Inflow, along_mm: Tensor) -> Tensor:
     low, high = along_mm.aminmax()
     up_mm = 0.5 * (low + high) - along_mm
-    beyond = (up_mm - inflow.from_mm) / inflow.over_mm
-    weight = inflow.share * (beyond if inflow.upwards else -beyond).sigmoid()
+    above, below = up_mm - inflow.above_mm, -up_mm - inflow.below_mm
+    weight = inflow.share * (torch.maximum(above, below) / inflow.over_mm).sigmoid()
     return torch.lerp(fluid, torch.full_like(fluid, inflow.signal), weight)
 
 
