@@ -155,7 +155,7 @@ def _train_step(
 
 
 def _validation_pairs(
-    role: str, architecture: Architecture, device: torch.device, count: int = 16
+    role: str, architecture: Architecture, device: torch.device, count: int = 40
 ) -> list[Pair]:
     rng = np.random.default_rng(VALIDATION_SEED)
     return [
