@@ -107,10 +107,9 @@ DEVICE ?= cpu
 TRAIN := OMP_NUM_THREADS=1 $(BIN)/python -m softseg_bids.training
 train: $(READY)
 	$(TRAIN).train locator --folder runs/locator --dice 0.2 --minutes $(MINUTES) --device $(DEVICE)
-	$(TRAIN).train segmenter --folder runs/segmenter --batch 4 --minutes $(MINUTES) --device $(DEVICE)
-	$(TRAIN).train_refiner --first runs/segmenter --folder runs/refined --minutes $(MINUTES) --device $(DEVICE)
+	$(TRAIN).train segmenter --folder runs/segmenter --minutes $(MINUTES) --device $(DEVICE)
 	$(TRAIN).train_levels --folder runs/levels --minutes $(MINUTES) --device $(DEVICE)
-	$(TRAIN).pack runs/locator runs/refined runs/levels --out runs/model.pt
+	$(TRAIN).pack runs/locator runs/segmenter runs/levels --out runs/model.pt
 
 paper: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m paper.report

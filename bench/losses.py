@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bench import report, scores
@@ -26,7 +26,6 @@ from softseg_bids.core.calibration import deviation
 from softseg_bids.model.loss import absolute_error, adaptive_wing, cross_entropy, soft_dice, squared_error
 from softseg_bids.model.network import SEGMENTER, FoldedUNet
 from softseg_bids.model.predict import Model, load_own
-from softseg_bids.model.refine import Cascade
 from softseg_bids.model.weights import DEFAULT
 from softseg_bids.training.dataset import Pairs
 from softseg_bids.training.descent import descend
@@ -93,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def start_learners(base: Model | None) -> dict[str, Learner]:
     """One learner a loss, all with the same weights: random ones of the seed, or those of a model."""
     torch.manual_seed(SEED)
-    start = FoldedUNet(SEGMENTER).state_dict() if base is None else _first(base).state_dict()
+    start = FoldedUNet(SEGMENTER).state_dict() if base is None else base.segmenter[1].state_dict()
     return {name: Learner(start, loss, dice) for name, (loss, dice) in LOSSES.items()}
 
 
@@ -148,12 +147,6 @@ def loss_table(results: dict[str, list[Judged]]) -> str:
             )
         )  # fmt: skip
     return report.table(head, rows)
-
-
-def _first(base: Model) -> nn.Module:
-    """The segmenter's first network: the looks after it have a loss of their own."""
-    network = base.segmenter[1]
-    return network.first if isinstance(network, Cascade) else network
 
 
 def _batches() -> Iterator[Sequence[Tensor]]:

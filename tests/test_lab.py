@@ -21,9 +21,8 @@ from softseg_bids.lab import start
 from softseg_bids.lab.cli import main
 from softseg_bids.model.checkpoint import load_level_network, save_checkpoint
 from softseg_bids.model.levels import LEVELS, LevelNet
-from softseg_bids.model.network import LOCATOR, SEGMENTER
+from softseg_bids.model.network import LOCATOR, SEGMENTER, FoldedUNet
 from softseg_bids.model.predict import Model, load_model, segment
-from softseg_bids.model.refine import LOOKS, build
 from softseg_bids.model.releases.contrast_agnostic import SIGMOID, ContrastAgnostic, prepare
 from softseg_bids.model.releases.nnunet import NnUNet
 from softseg_bids.model.releases.plainconv import PUBLISHED, PlainConvUNet
@@ -37,7 +36,6 @@ from softseg_bids.training.recipes import (
     LOSSES,
     LossRecipe,
     Recipe,
-    heads_of,
     network_of,
     recipe_of,
     total_loss,
@@ -484,10 +482,10 @@ def test_a_log_for_tensorboard_needs_tensorboard(tmp_path: Path, monkeypatch: py
         fitting.fit(*everything)
 
 
-def test_the_packaged_network_is_fine_tuned_looks_and_all(
+def test_the_packaged_network_is_fine_tuned(
     study: MakeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its checkpoint runs with --model, with the looks trained on and the other networks as they were."""
+    """Its checkpoint runs with --model, the other networks as they were."""
     whole = ["--data", study.root, study.root / "derivatives", "--batch", 1, "--start", "packaged"]
     whole += ["--patch", 32, 32, 16, "--every", 2]
     folder, still = tmp_path / "tuned", tmp_path / "still"
@@ -496,18 +494,15 @@ def test_the_packaged_network_is_fine_tuned_looks_and_all(
     packaged, tuned = load_model(None, "cpu"), load_model(folder / "model.pt", "cpu")
     same = load_model(still / "model.pt", "cpu")
     assert isinstance(packaged, Model) and isinstance(tuned, Model) and isinstance(same, Model)
-    assert packaged.segmenter[0].refine and tuned.segmenter[0] == packaged.segmenter[0]._replace(
-        window=(32, 32, 16)
-    )
+    assert tuned.segmenter[0] == packaged.segmenter[0]._replace(window=(32, 32, 16))
     facts = json.loads((folder / "training.json").read_text())
-    assert facts["architecture"] == "cascade" and facts["start"] == f"packaged ({digest()})"
+    assert facts["architecture"] == "folded" and facts["start"] == f"packaged ({digest()})"
 
-    def moved(model: Model, part: str) -> float:
+    def moved(model: Model) -> float:
         here, there = (one.segmenter[1].state_dict() for one in (packaged, model))
-        return max(float((here[key] - there[key]).abs().max()) for key in here if key.startswith(part))
+        return max(float((here[key] - there[key]).abs().max()) for key in here)
 
-    assert moved(tuned, "first.") > 1e-5 and moved(tuned, "refiner.") > 1e-5
-    assert moved(same, "") == 0
+    assert moved(tuned) > 1e-5 and moved(same) == 0
     for one, other in (
         (packaged.locator, tuned.locator),
         (load_level_network(DEFAULT, CPU), load_level_network(folder / "model.pt", CPU)),
@@ -521,19 +516,19 @@ def test_the_packaged_network_is_fine_tuned_looks_and_all(
     volume = read_volume(study.root / "sub-0" / "anat" / "sub-0_T2w.nii.gz")
     soft = segment(tuned, volume)
     assert soft.shape == volume.array.shape and 0 <= soft.min() <= soft.max() <= 1
-    assert main([str(word) for word in (tmp_path / "odd", *whole, "--architecture", "folded")]) == 64
-    assert "is no folded, but cascade; leave --architecture out" in capsys.readouterr().err
+    assert main([str(word) for word in (tmp_path / "odd", *whole, "--architecture", "plainconvunet")]) == 64
+    assert "is no plainconvunet, but folded; leave --architecture out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("levelled", [True, False])
 def test_what_travels_along_is_of_the_checkpoint_it_began_with(
     study: MakeDataset, tmp_path: Path, levelled: bool
 ) -> None:
-    """A small cascade of other widths; a level network is neither lost nor made up when it is tuned."""
-    architecture = SEGMENTER._replace(channels=(4, 8), window=(32, 32, 16), refine=(4, 8))
+    """A small network of other widths; a level network is neither lost nor made up when it is tuned."""
+    architecture = SEGMENTER._replace(channels=(4, 8), window=(32, 32, 16))
     finder = LOCATOR._replace(channels=(4, 8))
     networks = {
-        name: (each, build(each).state_dict())
+        name: (each, FoldedUNet(each).state_dict())
         for name, each in (("locator", finder), ("segmenter", architecture))
     }
     small = LEVELS._replace(channels=(2, 4))
@@ -549,20 +544,6 @@ def test_what_travels_along_is_of_the_checkpoint_it_began_with(
     assert all(torch.allclose(found[name], given[name], atol=1e-3) for name in given)
     levels = load_level_network(tmp_path / "run" / "model.pt", CPU)
     assert (None if levels is None else levels[0]) == (small if levelled else None)
-
-
-def test_every_look_is_taught_and_the_first_network_too() -> None:
-    torch.manual_seed(0)
-    recipe = recipe_of("cascade", PATCH["folded"])
-    network = network_of(recipe)
-    pair = normalised(cut_patch(labelled_case(recipe), recipe, None), recipe)
-    image, cord, seen = (part[None, None] for part in pair)
-    heads = heads_of(network, image)
-    assert len(heads) == LOOKS + 1
-    torch.testing.assert_close(heads[0], network(image))
-    total_loss(network, image, cord, seen, LOSSES["ours"], 1.0).backward()  # type: ignore[no-untyped-call]
-    for part in (network.first, network.refiner):  # type: ignore[union-attr]
-        assert any(float(p.grad.abs().max()) > 0 for p in part.parameters() if p.grad is not None)
 
 
 def test_published_weights_are_started_from_with_a_sigmoid(

@@ -14,7 +14,7 @@ from softseg_bids.app.outcome import Exit, Stop
 from softseg_bids.model.weights import DEFAULT
 
 PROGRAM = "softseg-train"
-ARCHITECTURES = ("plainconvunet", "folded", "cascade")
+ARCHITECTURES = ("plainconvunet", "folded")
 PACKAGED = "packaged"
 LOSSES = ("ours", "adaptive-wing", "cross-entropy", "absolute", "squared", "dice")
 
@@ -43,8 +43,7 @@ def parser() -> Parser:
     result.add_argument(
         "--architecture",
         choices=ARCHITECTURES,
-        help="published, or ours without (folded) or with looks at the edge (cascade); that of --start, else "
-        "folded",
+        help="the published one, or ours (folded); that of --start, else folded",
     )
     result.add_argument(
         "--loss", choices=LOSSES, default="ours", help="ours: cross-entropy and fading soft Dice"

@@ -17,7 +17,6 @@ from softseg_bids.model.releases.contrast_agnostic import NORMALISED_RELU, SIGMO
 from softseg_bids.model.releases.plainconv import layout_of
 from softseg_bids.model.weights import DEFAULT
 from softseg_bids.training.recipes import (
-    CASCADE,
     FOLDED,
     PLAIN,
     Recipe,
@@ -66,7 +65,7 @@ def begin(chosen: Namespace) -> Start:
     if isinstance(model, ContrastAgnostic):
         name = PLAIN
     elif isinstance(model, Model):
-        name = CASCADE if model.segmenter[0].refine else FOLDED
+        name = FOLDED
     else:
         raise DataError(f"{chosen.start}: is a result of nnU-Net, which is not fine-tuned here; use nnU-Net")
     if chosen.architecture not in (None, name):

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from softseg_bids.image.volume import DataError, written_aside
 from softseg_bids.model.levels import LevelArchitecture, LevelNet
-from softseg_bids.model.network import Architecture
-from softseg_bids.model.refine import Network, build
+from softseg_bids.model.network import Architecture, FoldedUNet
 from softseg_bids.model.releases.release import is_release
 from softseg_bids.model.weights import DEFAULT
 
@@ -49,7 +48,7 @@ def save_checkpoint(
         torch.save(content, aside)
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, tuple[Architecture, Network]]:
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, tuple[Architecture, FoldedUNet]]:
     """Read the networks of a checkpoint, ready to infer.
 
     Raises
@@ -112,11 +111,11 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _build(path: Path, role: str, entry: Any, device: torch.device) -> tuple[Architecture, Network]:
+def _build(path: Path, role: str, entry: Any, device: torch.device) -> tuple[Architecture, FoldedUNet]:
     try:
         fields = {name: tuple(value) for name, value in entry["architecture"].items()}
         architecture = Architecture(**fields)
-        network = build(architecture)
+        network = FoldedUNet(architecture)
         network.load_state_dict({name: tensor.float() for name, tensor in entry["state"].items()})
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise DataError(f"{path}: its {role} is incomplete ({error}); use another checkpoint") from error

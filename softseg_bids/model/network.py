@@ -30,15 +30,12 @@ class Architecture(NamedTuple):
         The grid of the input (RL, AP, SI).
     window : tuple of int
         The patch it was trained on; the sliding window of inference.
-    refine : tuple of int
-        Widths of the network that looks again (:mod:`softseg_bids.model.refine`); empty for none.
     """
 
     fold: Triple
     channels: tuple[int, ...]
     spacing_mm: tuple[float, float, float]
     window: Triple
-    refine: tuple[int, ...] = ()
 
 
 # Near the cord: fine across it, coarse along it, isotropic (1.5 mm) once folded.

@@ -15,8 +15,7 @@ from softseg_bids.image.grid import Array, Grid, canonical, like_stored, line_wo
 from softseg_bids.image.volume import DataError, Volume
 from softseg_bids.model.along import segment_along
 from softseg_bids.model.checkpoint import load_checkpoint
-from softseg_bids.model.network import Architecture, normalise
-from softseg_bids.model.refine import Network
+from softseg_bids.model.network import Architecture, FoldedUNet, normalise
 from softseg_bids.model.releases.release import Release, is_release, load_release, segment_released
 from softseg_bids.model.sliding import sliding_window_inference
 from softseg_bids.model.weights import DEFAULT
@@ -28,8 +27,8 @@ LEAST_CORD_MM3 = 200.0
 class Model(NamedTuple):
     """Both networks of a checkpoint, on a device."""
 
-    locator: tuple[Architecture, Network]
-    segmenter: tuple[Architecture, Network]
+    locator: tuple[Architecture, FoldedUNet]
+    segmenter: tuple[Architecture, FoldedUNet]
     device: torch.device
 
 

@@ -10,16 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool3d
 
 from softseg_bids.model.loss import absolute_error, adaptive_wing, cross_entropy, soft_dice, squared_error
-from softseg_bids.model.network import SEGMENTER, Architecture, Triple
-from softseg_bids.model.refine import LOOKS, WIDTHS, Cascade, build
+from softseg_bids.model.network import SEGMENTER, Architecture, FoldedUNet, Triple
 from softseg_bids.model.releases.contrast_agnostic import WINDOW
 from softseg_bids.model.releases.plainconv import PUBLISHED, Layout, PlainConvUNet
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-# The published network; our first network alone; and with the looks after it, as it is packaged.
-PLAIN, FOLDED, CASCADE = "plainconvunet", "folded", "cascade"
-ARCHITECTURES = (PLAIN, FOLDED, CASCADE)
-OURS: dict[str, Architecture] = {FOLDED: SEGMENTER, CASCADE: SEGMENTER._replace(refine=WIDTHS)}
+# The published network, and ours.
+PLAIN, FOLDED = "plainconvunet", "folded"
+ARCHITECTURES = (PLAIN, FOLDED)
 
 
 class LossRecipe(NamedTuple):
@@ -69,7 +67,7 @@ def recipe_of(name: str, window: Triple | None = None, architecture: Architectur
     window : tuple of int, optional
         Voxels.
     architecture : Architecture, optional
-        That of a network of ours that is there already; else :data:`OURS`.
+        That of a network of ours that is there already; else that of the packaged one.
 
     Raises
     ------
@@ -79,7 +77,7 @@ def recipe_of(name: str, window: Triple | None = None, architecture: Architectur
     if name == PLAIN:
         found = Recipe(name, window or WINDOW, (1.0, 1.0, 1.0), (16, 32, 32))
     else:
-        known = architecture or OURS[name]
+        known = architecture or SEGMENTER
         half = 2 ** (len(known.channels) - 1)
         x, y, z = (f * half for f in known.fold)
         found = Recipe(name, window or known.window, known.spacing_mm, (x, y, z))
@@ -100,7 +98,7 @@ def network_of(
 ) -> nn.Module:
     """A network with random weights."""
     if recipe.name != PLAIN:
-        return build(architecture_of(recipe, architecture))
+        return FoldedUNet(architecture_of(recipe, architecture))
     network = PlainConvUNet(layout)
     for module in network.modules():
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
@@ -115,26 +113,13 @@ def network_of(
 
 
 def architecture_of(recipe: Recipe, architecture: Architecture | None = None) -> Architecture:
-    """What a checkpoint of ours says about it: that of :data:`OURS` or another, with the recipe's patch."""
-    return (architecture or OURS[recipe.name])._replace(window=recipe.window)
+    """What a checkpoint of ours says about it: the packaged one's or another, with the recipe's patch."""
+    return (architecture or SEGMENTER)._replace(window=recipe.window)
 
 
 def heads_of(network: nn.Module, image: Tensor) -> list[Tensor]:
-    """All that a network says of an image, what it says in the end first.
-
-    Of the published one the heads at several scales; of ours the looks, the last first, then the first
-    network. A look learns from what was said before it, but does not teach that: so each is judged.
-    """
-    if isinstance(network, PlainConvUNet):
-        return network.supervised(image)
-    if not isinstance(network, Cascade):
-        return [network(image)]
-    said: list[Tensor] = [network.first(image)]
-    # Differences of squares decide where the edge is: they do not bear half precision.
-    with torch.autocast(image.device.type, enabled=False):
-        for _ in range(LOOKS):
-            said.insert(0, network.look(image, said[0].float()))
-    return said
+    """All that a network says of an image, the finest first: the published one's heads at several scales."""
+    return network.supervised(image) if isinstance(network, PlainConvUNet) else [network(image)]
 
 
 def judged(heads: Sequence[Tensor], cord: Tensor, seen: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
