@@ -47,7 +47,7 @@ SEQUENCES: dict[str, tuple[float, ...]] = {
              .56, .80, .95, .55, .10, .28, .40, .35, .25, .40, .54, .50),
 }  # fmt: skip
 # How often each is drawn: most for what is scanned most, and for DWI, the one without visible CSF.
-SHARES = np.array([1.3, 1.3, 0.6, 1.1, 1, 1, 1, 2.4, 0.5, 0.6])
+SHARES = np.array([1.3, 1.3, 0.6, 1.1, 1, 1, 1, 3.0, 0.5, 0.6])
 SHARES /= SHARES.sum()
 # A step between CSF and cord below this share of the brighter one teaches little but doubt, even about plain
 # bright cords: most such draws are made anew. Real sequences lie above 0.25, magnetisation transfer lowest.

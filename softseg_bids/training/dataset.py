@@ -36,7 +36,7 @@ AWAY, HEAD, NOTHING = 0.12, 0.15, 0.05
 # where it drowns, only the mean of all cords could be learnt.
 MOST_NOISE, DROWNED = 0.5, 0.04
 # Share of diffusion images with a reduced field of view: the cord nearly fills it, and little else is seen.
-REDUCED = 0.5
+REDUCED = 0.6
 Spacing = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
