@@ -99,7 +99,8 @@ def render(body: Body, points_mm: Tensor, spacing_mm: tuple[float, float, float]
         *head_layers(body, far, near, edge, random),
         *_canal(body, near, edge),
     ]
-    cord, coated = cord_fraction(body, near, spacing_mm), cord_fraction(body, near, spacing_mm, body.pia_mm)
+    depth, width = _cord_depth(body, near, spacing_mm)
+    cord, coated = ramp(depth, width), ramp(depth + body.pia_mm, width)
     visible = 0.0 if not body.has_cord else 1.0
     # Above the pontomedullary junction the pons takes over: no tube runs on through the brain.
     shown = visible * ramp(near.s - body.pmj_mm + 8.0, 4.0)
@@ -120,10 +121,13 @@ def render(body: Body, points_mm: Tensor, spacing_mm: tuple[float, float, float]
     return Scene(_partition(far, spacing_mm, random), [x for x in layers if _seen(x)], label, near.s)
 
 
-def cord_fraction(
-    body: Body, near: Frame, spacing_mm: tuple[float, float, float], beyond_mm: float = 0.0
-) -> Tensor:
-    """Fraction of each voxel inside the cord's outline (medulla and filum included), or somewhat beyond it.
+def cord_fraction(body: Body, near: Frame, spacing_mm: tuple[float, float, float]) -> Tensor:
+    """Fraction of each voxel inside the cord's outline (medulla and filum included)."""
+    return ramp(*_cord_depth(body, near, spacing_mm))
+
+
+def _cord_depth(body: Body, near: Frame, spacing_mm: tuple[float, float, float]) -> tuple[Tensor, Tensor]:
+    """How deep each voxel lies inside the cord's outline, and how wide its edge is there (mm).
 
     The outline is an implicit function of the normalised polar coordinates of the section; its
     distance is first order, and the ramp is as wide as the voxel's standard deviation along the
@@ -153,7 +157,7 @@ def cord_fraction(
     width = torch.sqrt(
         (nu * e1x * hx) ** 2 + ((nu * e1y + nv * e2y) * hy) ** 2 + ((nu * e1z + nv * e2z) * hz) ** 2
     )
-    return ramp(beyond_mm - distance - width**2 / (24 * torch.sqrt(a * b)), width)
+    return -distance - width**2 / (24 * torch.sqrt(a * b)), width
 
 
 def _seen(layer: Layer) -> bool:
