@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from conftest import centred_grid
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from softseg_bids.core.evidence import LEVEL_CLASSES, MARKS
+from softseg_bids.core.evidence import LEVEL_CLASSES, MARKS, Evidence
 from softseg_bids.image.grid import Grid
 from softseg_bids.image.straight import Planes
 from softseg_bids.image.volume import DataError, Volume
@@ -28,6 +29,7 @@ from softseg_bids.model.levels import (
     offsets_of,
     read_levels,
     step_along_mm,
+    windows_of,
 )
 from softseg_bids.model.network import Architecture, FoldedUNet
 from softseg_bids.training import pack, train_levels
@@ -183,6 +185,36 @@ def test_rows_are_looked_at_from_even_and_odd_places_amid_empty_ones(rows: int) 
     assert length % LEVELS.multiple == 0 and length >= max(ROWS, rows)
     assert min(offsets) >= 0 and max(offsets) + rows <= length
     assert sum(offset % 2 for offset in offsets) == LOOKS // 2
+
+
+@pytest.mark.parametrize("rows", [1, ROWS - 1, ROWS, ROWS + 1, 330, 2 * ROWS, 500])
+def test_windows_cover_all_rows_and_overlap_by_half(rows: int) -> None:
+    windows = windows_of(rows)
+    assert windows[0].start == 0 and windows[-1].stop == rows
+    assert all(window.stop - window.start == min(rows, ROWS) for window in windows)
+    assert all(after.start - before.start <= ROWS // 2 for before, after in pairwise(windows))
+    assert len(windows) == 1 or rows > ROWS
+
+
+def test_the_lower_end_of_a_long_spine_says_nothing_of_its_upper_one() -> None:
+    """Features are normalised over what the network sees at a time: no more than it learnt from."""
+    torch.manual_seed(5)
+    network = LevelNet(LEVELS).eval()
+    rng = np.random.default_rng(6)
+    array = ndimage.gaussian_filter(rng.normal(0, 1, (24, 60, 2 * ROWS)), 1.5).astype(np.float32)
+    line = np.column_stack([np.full(60, 12.0), np.full(60, 25.0), np.linspace(2 * ROWS * STEP_MM, 5, 60)])
+
+    def evidence(brighter: float) -> Evidence:
+        changed = array.copy()
+        changed[..., : ROWS // 2] *= brighter
+        grid = Grid(changed.shape, np.diag([1.0, 1.0, STEP_MM, 1.0]))
+        return read_levels(LEVELS, network, Volume(changed, grid), line, CPU)[1]
+
+    plain, other = evidence(1.0), evidence(30.0)
+    top = np.flatnonzero(plain.seen)[: ROWS // 2]
+    bottom = np.flatnonzero(plain.seen)[-ROWS // 4 :]
+    assert np.array_equal(plain.marks[:, top], other.marks[:, top])
+    assert np.abs(plain.classes[:, bottom] - other.classes[:, bottom]).max() > 0.01
 
 
 def test_where_the_rows_begin_hardly_matters() -> None:

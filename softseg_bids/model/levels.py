@@ -26,7 +26,7 @@ STEP_MM = 1.25
 # The medulla lies above the cord's end, lumbar discs below the conus.
 ABOVE_MM, BELOW_MM = 60.0, 200.0
 TIP_UNIT_MM = 10.0
-# Rows that the network learns from at a time; fewer are shown amid as many empty ones as then.
+# Rows that the network learns from, and is shown, at a time; fewer are shown amid as many empty ones as then.
 ROWS = 224
 # Strides of two rows and more make what it says depend on where a row comes to lie among them: it looks
 # this often, from rows odd and even, and its answers are averaged.
@@ -159,7 +159,6 @@ def step_along_mm(volume: Volume, line_mm: Floats) -> float:
     return float(np.linalg.norm(volume.grid.affine[:3, :3].T @ direction))
 
 
-@torch.inference_mode()
 def read_levels(
     architecture: LevelArchitecture, network: LevelNet, volume: Volume, line_mm: Floats, device: torch.device
 ) -> tuple[Ribbon, Evidence]:
@@ -188,17 +187,52 @@ def read_levels(
     planes = straighten(
         volume.array, volume.grid, where, np.asarray(architecture.planes_mm), architecture.columns_mm
     )
+    return where, evidence_of(architecture, network, planes, device)
+
+
+@torch.inference_mode()
+def evidence_of(
+    architecture: LevelArchitecture, network: LevelNet, planes: Planes, device: torch.device
+) -> Evidence:
+    """What the rows of straightened planes show of levels."""
     seen = rows_seen(planes, architecture.columns_mm)
     if not seen.any():
-        return where, Evidence.nothing(len(seen))
+        return Evidence.nothing(len(seen))
     first, last = np.flatnonzero(seen)[[0, -1]]
-    part = network_input(Planes(planes.values[:, first : last + 1], planes.seen[:, first : last + 1]))
+    rows = int(last - first) + 1
+    out, weight = np.zeros((OUTPUTS, rows)), np.zeros(rows)
+    for window in windows_of(rows):
+        there = slice(first + window.start, first + window.stop)
+        part = network_input(Planes(planes.values[:, there], planes.seen[:, there]))
+        # The middle of a window has seen most of what lies about it.
+        inner = np.arange(1, part.shape[1] + 1)
+        near = np.minimum(inner, inner[::-1])
+        out[:, window] += near * _looked(network, part, architecture.multiple, device)
+        weight[window] += near
+    return Evidence.from_logits(out / weight, TIP_UNIT_MM, seen, int(first))
+
+
+def _looked(
+    network: LevelNet, part: NDArray[np.float32], multiple: int, device: torch.device
+) -> NDArray[np.float32]:
+    """The network's mean answer to some rows, shown amid empty ones in several places."""
     rows = part.shape[1]
-    offsets, length = offsets_of(rows, architecture.multiple)
+    offsets, length = offsets_of(rows, multiple)
     looks = [np.pad(part, ((0, 0), (start, length - rows - start), (0, 0))) for start in offsets]
     out = network(torch.from_numpy(np.stack(looks)).to(device)).float().cpu().numpy()
-    mean = np.mean([each[:, start : start + rows] for each, start in zip(out, offsets, strict=True)], axis=0)
-    return where, Evidence.from_logits(mean, TIP_UNIT_MM, seen, int(first))
+    answers = [each[:, start : start + rows] for each, start in zip(out, offsets, strict=True)]
+    return np.asarray(np.mean(answers, axis=0))
+
+
+def windows_of(rows: int) -> list[slice]:
+    """Stretches of `ROWS` that overlap by half or more and cover an image's; all of a shorter one.
+
+    Features are normalised over what is shown at a time: twice the rows of training, and many a
+    whole spine's discs stay unnamed.
+    """
+    spare = max(rows - ROWS, 0)
+    starts = np.linspace(0, spare, -(-2 * spare // ROWS) + 1).astype(int)
+    return [slice(int(start), min(int(start) + ROWS, rows)) for start in starts]
 
 
 def offsets_of(rows: int, multiple: int) -> tuple[list[int], int]:
