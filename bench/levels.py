@@ -33,11 +33,10 @@ from bench.level_cases import (
 )
 from bench.levels_real import real_levels
 from bench.running import in_processes, say
-from softseg_bids.app.finding import look
+from softseg_bids.app.finding import Decision, decide, look, looked
 from softseg_bids.app.landmarks import Track, axis_of, disc_name
 from softseg_bids.app.sights import Sight
 from softseg_bids.core.cord import keep_cord, trace
-from softseg_bids.core.labelling import Found, sure
 from softseg_bids.core.levels import CONUS
 from softseg_bids.image.grid import Array, Floats, canonical, line_world
 from softseg_bids.image.volume import DataError
@@ -84,6 +83,8 @@ class Judged(NamedTuple):
         Errors of C1-C2, junction and conus where they are in view; NaN where they have no label.
     strays : tuple of int
         Landmarks that are shown, but not in view.
+    flags : tuple of str
+        What the app tells the reader of these labels.
     """
 
     view: str
@@ -93,10 +94,11 @@ class Judged(NamedTuple):
     seconds: float
     landmarks_mm: Mapping[int, float] = MappingProxyType({})
     strays: tuple[int, ...] = ()
+    flags: tuple[str, ...] = ()
 
     @property
     def is_wrong(self) -> bool:
-        """Whether any label shown is more than 3 mm off: nothing would tell the reader."""
+        """Whether any label shown is more than 3 mm off."""
         return any(error > WITHIN_MM for error in self.errors_mm.values())
 
     @property
@@ -125,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         worst = max(row.errors_mm.values(), default=float("nan"))
         say(
             f"{number:3d} {row.view:13} labels {len(row.errors_mm):2d} missing {len(row.missing):2d} "
-            f"worst {worst:6.1f} mm, {row.seconds:.1f} s"
+            f"worst {worst:6.1f} mm, {row.seconds:.1f} s {' '.join(row.flags)}"
         )
     text = tables(rows, digest(options.model), options.true_line)
     text += real
@@ -148,14 +150,15 @@ def look_and_judge(number: int) -> Judged:
     case = make(number)
     line = true_line(case) if _model is None else found_line(_model, case)
     if line is None:
-        return judge(case.view, {}, {}, sorted(case.tips_mm), sorted(case.landmarks_mm), 0.0)
+        return judge(case.view, None, {}, sorted(case.tips_mm), sorted(case.landmarks_mm), 0.0)
     began = time.monotonic()
     where, evidence = read_levels(*_levels, case.volume, line, torch.device("cpu"))
     axis = axis_of(Track(line, np.arange(len(line))))
-    labels = sure(look(axis, [Sight(where.points_mm, evidence)]))
+    sight = Sight(where.points_mm, evidence)
+    decision = decide({}, {}, looked(axis, look(axis, [sight]), sight, []), (0.0, axis.length_mm))
     seconds = time.monotonic() - began
     true = {value: float(axis.positions(place)[0][0]) for value, place in case.places_mm.items()}
-    return judge(case.view, labels, true, sorted(case.tips_mm), sorted(case.landmarks_mm), seconds)
+    return judge(case.view, decision, true, sorted(case.tips_mm), sorted(case.landmarks_mm), seconds)
 
 
 def found_line(model: Model, case: Case) -> Floats | None:
@@ -175,22 +178,24 @@ def _real(root: Path | None, model: Path, processes: int) -> str:
 
 def judge(
     view: str,
-    labels: dict[int, Found],
+    decision: Decision | None,
     true_mm: Mapping[int, float],
     discs: Sequence[int],
     landmarks: Sequence[int],
     seconds: float,
 ) -> Judged:
-    """Compare the labels shown with true positions along the same axis.
+    """Compare the labels that the app would show with true positions along the same axis; None: no cord.
 
     A disc's label counts wherever it is shown; what is asked for is in view: ``discs`` and ``landmarks``.
     """
-    shown = {value: abs(label.position_mm - true_mm[value]) for value, label in labels.items()}
+    labels = {} if decision is None else decision.positions_mm
+    shown = {value: abs(at - true_mm[value]) for value, at in labels.items()}
     return Judged(
         view, 3 in discs, {value: error for value, error in shown.items() if 3 <= value <= 25},
         [value for value in discs if value not in labels], seconds,
         {value: shown.get(value, float("nan")) for value in landmarks},
         tuple(value for value in LANDMARKS if value in labels and value not in landmarks),
+        () if decision is None else tuple(decision.flags),
     )  # fmt: skip
 
 
@@ -202,7 +207,7 @@ def figures(rows: Sequence[Judged]) -> tuple[float, ...]:
     return (
         _percent(good),
         _percent(right),
-        _percent([row.is_wrong for row in rows]),
+        _percent([row.is_wrong and not row.flags for row in rows]),
         _percent([row.is_silent for row in rows]),
         _percent([3 not in row.errors_mm for row in with_c2c3]),
     )
@@ -220,13 +225,21 @@ def tables(rows: Sequence[Judged], model: str, is_true_line: bool) -> str:
             name,
             len(part),
             *(f"{value:.1f} %" for value in figures(part)),
+            f"{_percent([row.is_wrong for row in part]):.1f} %",
             _labelled(part),
             f"{_seconds(part):.1f}",
         )
         for name, part in parts
         if part
     ]
-    head = ("view", "images", *(name for name, _ in WANTED), "discs labelled", "seconds")
+    head = (
+        "view",
+        "images",
+        *(name for name, _ in WANTED),
+        "wrong, flagged or not",
+        "discs labelled",
+        "seconds",
+    )
     median = f"{np.median(errors):.1f}" if errors else "nan"
     return (
         f"\n{len(rows)} images (set version {VERSION}), model `{model}`, along {line}. Wanted: {wanted}, "

@@ -11,18 +11,18 @@ from test_level_network import small_checkpoint
 from bench import levels
 from bench.level_cases import make, with_other_heights
 from bench.levels import Judged, figures, judge, landmark_row, main, tables
-from softseg_bids.core.labelling import Found
+from softseg_bids.app.finding import Decision
 
 TRUE = {2: 16.0, 3: 36.0, 4: 53.0, 5: 69.0, 6: 85.0, 7: 101.0, 9: 140.0, 22: 400.0, 50: -26.0, 60: 420.0}
 NECK = (3, 4, 5)
 
 
-def found(**places: float) -> dict[int, Found]:
-    return {int(name[1:]): Found(at, 8.0, 0.9) for name, at in places.items()}
+def shown(flags: tuple[str, ...] = (), **places: float) -> Decision:
+    return Decision({int(name[1:]): at for name, at in places.items()}, {}, {}, {}, {}, list(flags), [])
 
 
-def of_neck(landmarks: tuple[int, ...] = (), **places: float) -> Judged:
-    return judge("neck", found(**places), TRUE, NECK, landmarks, 0.1)
+def of_neck(landmarks: tuple[int, ...] = (), flags: tuple[str, ...] = (), **places: float) -> Judged:
+    return judge("neck", shown(flags, **places), TRUE, NECK, landmarks, 0.1)
 
 
 def test_a_label_is_right_within_three_millimetres() -> None:
@@ -44,7 +44,7 @@ def test_shares_of_images() -> None:
     rows = [
         of_neck(d3=36.0, d4=53.0, d5=69.0),
         of_neck(d3=53.0),
-        judge("lumbar", {}, TRUE, (22,), (), 0.1),
+        judge("lumbar", None, TRUE, (22,), (), 0.1),
         Judged("neck", True, {3: 1.0}, [4, 5], 0.1),
     ]
     assert figures(rows) == pytest.approx((200 / 3, 25, 25, 25, 0))
@@ -53,6 +53,12 @@ def test_shares_of_images() -> None:
     assert (
         "| all | 4 | 66.7 % | 25.0 % | 25.0 % | 25.0 % | 0.0 % |" in text and "| lumbar | 1 | n/a |" in text
     )
+
+
+def test_what_is_wrong_and_flagged_is_told_apart() -> None:
+    rows = [of_neck(d3=53.0), of_neck(flags=("levels_unsure",), d3=53.0), of_neck(d3=36.0, d4=53.0, d5=69.0)]
+    assert figures(rows)[2] == pytest.approx(100 / 3)
+    assert "| all | 3 | 33.3 % | 33.3 % | 33.3 % | 0.0 % | 0.0 % | 66.7 % |" in tables(rows, "abc", True)
 
 
 def test_landmarks_have_rows_of_their_own() -> None:

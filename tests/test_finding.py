@@ -224,9 +224,9 @@ def test_four_lumbar_vertebrae_seen_alone_are_flagged() -> None:
     four = HEIGHTS_MM[:22] + HEIGHTS_MM[23:]
     true = spine(heights=four)
     at, seen = seen_of(true, true[20] - 20, true[25] + 45)
-    # The network knows the sacrum, here the 24th level, as what it is; of the loins, that they lie above.
+    # The network surely knows the sacrum, here the 24th level; of the loins, that they lie above.
     kinds = 25.0 + (at > true[24]) + (at > true[25])
-    spread = np.where(at > true[24] - 30, 0.5, 5.0)
+    spread = np.where(at > true[24] - 30, 0.3, 5.0)
     scores = -0.5 * ((np.arange(LEVEL_CLASSES)[:, None] - kinds) / spread) ** 2
     seen = seen._replace(classes=scores - np.log(np.exp(scores).sum(axis=0)))
     middle = 0.5 * (at[0] + at[-1])

@@ -72,6 +72,16 @@ def test_what_has_an_anchor_is_labelled_right(size: float, view: tuple[float, fl
     assert all(found[n].before_mm == pytest.approx(8.0, abs=0.1) for n in inside if n < 50)
 
 
+def test_rows_that_all_lean_one_way_are_no_proof() -> None:
+    """Two in three for one numbering, row after row, is two in three: not a certainty."""
+    at, seen = seen_of(spine(), 330, 520, known=0)
+    kinds = np.searchsorted(sorted(spine().values()), at, side="right")
+    likely = np.full(seen.classes.shape, 1e-6)
+    likely[kinds, np.arange(len(at))], likely[kinds - 1, np.arange(len(at))] = 2 / 3, 1 / 3
+    leaning = seen._replace(classes=np.log(likely / likely.sum(axis=0)))
+    assert max(label.confidence for label in labels_of((at, leaning)).values()) < 0.9
+
+
 def test_a_chest_alone_has_no_numbers() -> None:
     found = labels_of(seen_of(spine(), 150, 360))
     assert found and not sure(found)

@@ -159,8 +159,12 @@ def _disc_clarity(evidence: Evidence) -> float:
 
 def _sharpness(evidence: Evidence) -> float:
     """Mean information of the rows in view about their class, 0 (none) to 1."""
-    logs = evidence.classes[:, evidence.seen]
-    return float(1 + (np.exp(logs) * logs).sum(axis=0).mean() / np.log(LEVEL_CLASSES))
+    return float(information(evidence.classes[:, evidence.seen]).mean())
+
+
+def information(classes: Floats) -> Floats:
+    """What each row says of its class, 0 (nothing) to 1, from logarithms of shape (LEVEL_CLASSES, n)."""
+    return np.asarray(1 + (np.exp(classes) * classes).sum(axis=0) / np.log(LEVEL_CLASSES))
 
 
 def _interpolated(grid: Floats, at: Floats, values: Floats) -> Floats:

@@ -15,7 +15,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from softseg_bids.core.evidence import ABOVE, FIRST_LEVEL, LEVEL_CLASSES, MEDULLA, STEP_MM, Pooled
+from softseg_bids.core.evidence import (
+    ABOVE,
+    FIRST_LEVEL,
+    LEVEL_CLASSES,
+    MEDULLA,
+    STEP_MM,
+    Pooled,
+    information,
+)
 from softseg_bids.core.levels import CONUS, PONTOMEDULLARY_JUNCTION
 
 Floats = NDArray[np.float64]
@@ -31,9 +39,6 @@ MEDULLA_MM, MEDULLA_SD_MM = 26.0, 5.0
 # Share of levels of any height at all: fused, wedged, or where a mark misled.
 ODD = 0.02
 LONGEST_MM = 64
-# Rows are far from independent, and a network that is one level off is so in all (seen on a real neck):
-# what they look like counts for so much of their sum.
-ROW_WEIGHT = 0.02
 # Chance of a mark at a cut's own row, before anything is seen.
 MARK_PRIOR = 0.12
 # Logarithm of the share of people with a vertebra more or less at the end of the chest or loins.
@@ -151,8 +156,13 @@ SEGMENTS = _segments()
 
 
 def _summed_rows(pooled: Pooled) -> Floats:
-    """Running sums of what rows look like, for each kind; unseen rows add nothing."""
-    scores = ROW_WEIGHT * pooled.classes * pooled.seen
+    """Running sums of what rows look like, for each kind; unseen rows add nothing.
+
+    A network that is one level off is so in all rows (seen on a real neck): they count as one observation
+    together, the rows that say most of themselves the most.
+    """
+    weight = pooled.seen * information(pooled.classes) ** 2
+    scores = pooled.classes * weight / max(float(weight.sum()), 1e-6)
     return np.concatenate([np.zeros((LEVEL_CLASSES, 1)), np.cumsum(scores, axis=1)], axis=1)
 
 
