@@ -132,17 +132,17 @@ def nearly_straight(body: Body, rng: Generator) -> Body:
 def _draw_view(rng: Generator) -> tuple[float, float]:
     """Where a field of view begins (position s) and how long it is."""
     part = rng.random()
-    if part < 0.14:  # a head with its neck
+    if part < 0.12:  # a head with its neck
         return rng.uniform(-75, -15), rng.uniform(120, 280)
-    if part < 0.24:  # a neck from within C2 on: no dens tells which the first body is
+    if part < 0.20:  # a neck from within C2 on: no dens tells which the first body is
         return rng.uniform(12, 32), rng.uniform(80, 260)
-    if part < 0.42:  # a neck, often without C1
+    if part < 0.32:  # a neck, often without C1
         return rng.uniform(-30, 45), rng.uniform(55, 260)
-    if part < 0.52:  # a small stretch anywhere
+    if part < 0.42:  # a small stretch anywhere
         return rng.uniform(-20, 420), rng.uniform(50, 120)
-    if part < 0.64:  # the chest
+    if part < 0.56:  # the chest
         return rng.uniform(90, 260), rng.uniform(140, 280)
-    if part < 0.88:  # the small of the back
+    if part < 0.86:  # the small of the back
         return rng.uniform(300, 430), rng.uniform(150, 280)
     return rng.uniform(-60, 200), rng.uniform(280, 400)  # most of a spine
 
