@@ -15,6 +15,7 @@ from softseg_bids.image.grid import Array, Grid, canonical, like_stored, line_wo
 from softseg_bids.image.volume import DataError, Volume
 from softseg_bids.model.along import segment_along
 from softseg_bids.model.checkpoint import load_checkpoint
+from softseg_bids.model.edges import to_voxels
 from softseg_bids.model.network import Architecture, FoldedUNet, normalise
 from softseg_bids.model.releases.release import Release, is_release, load_release, segment_released
 from softseg_bids.model.sliding import sliding_window_inference
@@ -98,8 +99,7 @@ def segment(model: Model | Release, volume: Volume) -> Array:
     # same ones come back.
     if (line := trace(keep_cord(soft, fine.spacing_mm), fine.spacing_mm)) is not None:
         soft, fine = segment_along(model.segmenter, model.device, array, grid, line_world(line, fine))
-    native = resample(soft, fine, grid, outside="zero")
-    return np.ascontiguousarray(like_stored(np.clip(native, 0, 1), volume.grid), dtype=np.float32)
+    return np.ascontiguousarray(like_stored(to_voxels(soft, fine, grid), volume.grid), dtype=np.float32)
 
 
 def _cord_points(model: Model, array: Array, grid: Grid) -> NDArray[np.float64] | None:
