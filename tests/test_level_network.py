@@ -170,8 +170,10 @@ def test_training_saves_what_can_be_packed_and_goes_on_where_it_was(
         }
         torch.save(content, tmp_path / role / "weights.pt")
     folders = [str(tmp_path / role) for role in ("locator", "segmenter", "levels")]
-    assert pack.main([*folders, "--out", str(tmp_path / "all.pt")]) == 0
+    assert pack.main([*folders, "--scaling", "1.7", "0.1", "--out", str(tmp_path / "all.pt")]) == 0
     assert load_level_network(tmp_path / "all.pt", CPU) is not None
+    packed = load_checkpoint(tmp_path / "all.pt", CPU)
+    assert packed["segmenter"][0].scaling == (1.7, 0.1) and packed["locator"][0].scaling == (1.0, 0.0)
     assert pack.main([*folders[:2], "--out", str(tmp_path / "two.pt")]) == 0
     assert load_level_network(tmp_path / "two.pt", CPU) is None
     with pytest.raises(SystemExit):

@@ -30,12 +30,15 @@ class Architecture(NamedTuple):
         The grid of the input (RL, AP, SI).
     window : tuple of int
         The patch it was trained on; the sliding window of inference.
+    scaling : tuple of float
+        Slope and offset of its logits on the way to an image's voxels (`model.edges`), fitted after training.
     """
 
     fold: Triple
     channels: tuple[int, ...]
     spacing_mm: tuple[float, float, float]
     window: Triple
+    scaling: tuple[float, float] = (1.0, 0.0)
 
 
 # Near the cord: fine across it, coarse along it, isotropic (1.5 mm) once folded.

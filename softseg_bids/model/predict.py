@@ -91,15 +91,33 @@ def segment(model: Model | Release, volume: Volume) -> Array:
     if not isinstance(model, Model):
         device = model.device
         return segment_released(model, volume, lambda: _cord_points(load_own(DEFAULT, device), array, grid))
+    found = segment_fine(model, array, grid)
+    if found is None:
+        return np.zeros(volume.grid.shape, dtype=np.float32)
+    native = to_voxels(*found, grid, model.segmenter[0].scaling)
+    return np.ascontiguousarray(like_stored(native, volume.grid), dtype=np.float32)
+
+
+@torch.inference_mode()
+def segment_fine(model: Model, array: Array, grid: Grid) -> tuple[Array, Grid] | None:
+    """Cord fraction on the segmenter's grid in a box about the cord, and that grid; None without a cord.
+
+    Parameters
+    ----------
+    model : Model
+    array : ndarray of float32, shape grid.shape
+        Canonical axes.
+    grid : Grid
+    """
     points_mm = _cord_points(model, array, grid)
     if points_mm is None:
-        return np.zeros(volume.grid.shape, dtype=np.float32)
+        return None
     soft, fine = segment_along(model.segmenter, model.device, array, grid, points_mm)
     # Again, along the cord found so: windows a little beside it move areas by up to 4 %, and from now on the
     # same ones come back.
     if (line := trace(keep_cord(soft, fine.spacing_mm), fine.spacing_mm)) is not None:
         soft, fine = segment_along(model.segmenter, model.device, array, grid, line_world(line, fine))
-    return np.ascontiguousarray(like_stored(to_voxels(soft, fine, grid), volume.grid), dtype=np.float32)
+    return soft, fine
 
 
 def _cord_points(model: Model, array: Array, grid: Grid) -> NDArray[np.float64] | None:

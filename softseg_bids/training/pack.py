@@ -23,6 +23,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Pack trained networks into one checkpoint.")
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="LOCATOR SEGMENTER [LEVELS]")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--scaling",
+        type=float,
+        nargs=2,
+        metavar=("SLOPE", "OFFSET"),
+        help="of the segmenter's logits; python -m bench.scaling fits them",
+    )
     parser.add_argument("--note", default="", help="how they were trained, for the checkpoint's provenance")
     options = parser.parse_args(argv)
     if len(options.folders) not in (2, 3):
@@ -33,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         content = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
         fields = {name: tuple(value) for name, value in content["architecture"].items()}
         kind = LevelArchitecture if role == LEVEL_ROLE else Architecture
+        if role == "segmenter" and options.scaling:
+            fields["scaling"] = tuple(options.scaling)
         networks[role] = (kind(**fields), content["state"])
         steps[role] = int(content["step"])
     save_checkpoint(options.out, networks, {"steps": steps, "note": options.note})

@@ -113,8 +113,11 @@ def network_of(
 
 
 def architecture_of(recipe: Recipe, architecture: Architecture | None = None) -> Architecture:
-    """What a checkpoint of ours says about it: the packaged one's or another, with the recipe's patch."""
-    return (architecture or SEGMENTER)._replace(window=recipe.window)
+    """What a checkpoint of ours says about it: the packaged one's or another, with the recipe's patch.
+
+    Its scaling was fitted to other weights, so it is left out.
+    """
+    return (architecture or SEGMENTER)._replace(window=recipe.window, scaling=SEGMENTER.scaling)
 
 
 def heads_of(network: nn.Module, image: Tensor) -> list[Tensor]:
