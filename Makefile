@@ -110,6 +110,8 @@ train: $(READY)
 	$(TRAIN).train segmenter --folder runs/segmenter --minutes $(MINUTES) --device $(DEVICE)
 	$(TRAIN).train_levels --folder runs/levels --minutes $(MINUTES) --device $(DEVICE)
 	$(TRAIN).pack runs/locator runs/segmenter runs/levels --out runs/model.pt
+	$(TRAIN).pack runs/locator runs/segmenter runs/levels --out runs/model.pt \
+	  $$($(BIN)/python -m bench.scaling --weights runs/model.pt)
 
 paper: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m paper.report

@@ -224,8 +224,9 @@ def tables(rows: Sequence[Judged], model: str, is_true_line: bool) -> str:
         (
             name,
             len(part),
-            *(f"{value:.1f} %" for value in figures(part)),
+            *(f"{value:.1f} %" for value in figures(part)[:3]),
             f"{_percent([row.is_wrong for row in part]):.1f} %",
+            *(f"{value:.1f} %" for value in figures(part)[3:]),
             _labelled(part),
             f"{_seconds(part):.1f}",
         )
@@ -235,8 +236,9 @@ def tables(rows: Sequence[Judged], model: str, is_true_line: bool) -> str:
     head = (
         "view",
         "images",
-        *(name for name, _ in WANTED),
+        *(name for name, _ in WANTED[:3]),
         "wrong, flagged or not",
+        *(name for name, _ in WANTED[3:]),
         "discs labelled",
         "seconds",
     )

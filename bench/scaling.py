@@ -14,18 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit
 
 from bench.images import Spec, make, plan_calibration
 from bench.running import in_processes, say
 from bench.scores import CLEAR_CNR
+from softseg_bids.core.cord import keep_cord
 from softseg_bids.image.grid import Array, Grid, resample
-from softseg_bids.model.edges import dense_logits
+from softseg_bids.model.edges import dense_logits, scaled
 from softseg_bids.model.predict import Model, load_own, segment_fine
 from softseg_bids.model.weights import DEFAULT
 
 # Voxels without any cord in sight say nothing of edges.
 LEAST_FRACTION = 0.002
+LEAST_IMAGES = 10
 _model: Model
 
 
@@ -68,22 +69,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fitted(shown: Sequence[Edges]) -> tuple[float, float]:
-    """Slope and offset of least cross-entropy, every image counting the same."""
+    """Slope and offset of least cross-entropy, every image counting the same.
+
+    Raises
+    ------
+    ValueError
+        With too few images, or if there is no such scaling.
+    """
+    if len(shown) < LEAST_IMAGES:
+        raise ValueError(f"{len(shown)} images can be judged, {LEAST_IMAGES} are needed: give --images more")
 
     def loss(scaling: NDArray[np.float64]) -> float:
         return cross_entropy(shown, (float(scaling[0]), float(scaling[1])))
 
     found = minimize(loss, [1.5, 0.0], method="Nelder-Mead", options={"xatol": 0.005, "fatol": 1e-6})
-    return float(found.x[0]), float(found.x[1])
+    slope, offset = (float(value) for value in found.x)
+    if not found.success or slope <= 0:
+        raise ValueError(f"no scaling fits (slope {slope:.2f}, offset {offset:.2f}): {found.message}")
+    return slope, offset
 
 
 def cross_entropy(shown: Sequence[Edges], scaling: tuple[float, float]) -> float:
     """Mean over images of the mean over voxels, of scaled fractions against true ones."""
-    slope, offset = scaling
     means = []
     for logits, dense, grid, near, true in shown:
-        told = resample(expit(slope * logits + offset), dense, grid, outside="zero")[near]
-        told = np.clip(told, 1e-5, 1 - 1e-5)
+        told = np.clip(scaled(logits, dense, grid, scaling)[near], 1e-5, 1 - 1e-5)
         means.append(-np.mean(true * np.log(told) + (1 - true) * np.log(1 - told)))
     return float(np.mean(means))
 
@@ -103,7 +113,8 @@ def _edges(spec: Spec) -> Edges | None:
     found = segment_fine(_model, case.array, case.grid)
     if found is None:
         return None
-    near = (resample(*found, case.grid, outside="zero") > LEAST_FRACTION) & whole
+    soft = resample(*found, case.grid, outside="zero")
+    near = (keep_cord(soft, case.grid.spacing_mm) > LEAST_FRACTION) & whole
     if not near.any():
         return None
     logits, dense = dense_logits(*found)

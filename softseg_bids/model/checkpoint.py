@@ -115,6 +115,7 @@ def _build(path: Path, role: str, entry: Any, device: torch.device) -> tuple[Arc
     try:
         fields = {name: tuple(value) for name, value in entry["architecture"].items()}
         architecture = Architecture(**fields)
+        _, _ = architecture.scaling
         network = FoldedUNet(architecture)
         network.load_state_dict({name: tensor.float() for name, tensor in entry["state"].items()})
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:

@@ -9,6 +9,7 @@ Classifiers 1999), and the fractions they give are averaged over the image's vox
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 from scipy.special import expit, logit
 
 from softseg_bids.image.grid import Array, Grid, resample, respaced
@@ -16,7 +17,7 @@ from softseg_bids.image.grid import Array, Grid, resample, respaced
 # The grid between has so many voxels to one of the network's, across the cord.
 PARTS = 2
 # Fractions below this, or as near to 1, are no edge.
-LEAST = 1e-4
+LEAST = 1e-3
 
 
 def to_voxels(soft: Array, fine: Grid, grid: Grid, scaling: tuple[float, float]) -> Array:
@@ -36,13 +37,18 @@ def to_voxels(soft: Array, fine: Grid, grid: Grid, scaling: tuple[float, float])
     ndarray of float32, shape grid.shape
         In [0, 1]; 0 beyond ``fine``. Integrated where the voxels are larger than the network's.
     """
-    slope, offset = scaling
-    logits, dense = dense_logits(soft, fine)
-    return np.clip(resample(expit(slope * logits + offset), dense, grid, outside="zero"), 0, 1)
+    return scaled(*dense_logits(soft, fine), grid, scaling)
 
 
 def dense_logits(soft: Array, fine: Grid) -> tuple[Array, Grid]:
-    """Logits of fractions, interpolated to smaller voxels across the cord; and these voxels' grid."""
+    """Logits of fractions, interpolated to smaller voxels across the cord, not along it; and their grid."""
     x, y, z = fine.spacing_mm
-    dense = respaced(fine, (x / PARTS, y / PARTS, z))
-    return resample(logit(np.clip(soft, LEAST, 1 - LEAST)), fine, dense), dense
+    logits = logit(np.clip(soft, LEAST, 1 - LEAST))
+    parted = ndimage.zoom(logits, (PARTS, PARTS, 1), order=1, mode="nearest", grid_mode=True)
+    return parted, respaced(fine, (x / PARTS, y / PARTS, z))
+
+
+def scaled(logits: Array, dense: Grid, grid: Grid, scaling: tuple[float, float]) -> Array:
+    """Fractions of scaled logits, averaged over an image's voxels."""
+    slope, offset = scaling
+    return np.clip(resample(expit(slope * logits + offset), dense, grid, outside="zero"), 0, 1)

@@ -8,6 +8,7 @@ The third folder may be left out: then the checkpoint finds no levels.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
@@ -34,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if len(options.folders) not in (2, 3):
         parser.error("give the folders of a locator, a segmenter and, if there is one, of levels")
+    if options.scaling and not (math.isfinite(sum(options.scaling)) and options.scaling[0] > 0):
+        parser.error(f"--scaling {options.scaling}: the slope must lie above 0, and both be finite")
     networks: dict[str, tuple[Architecture | LevelArchitecture, dict[str, Tensor]]] = {}
     steps = {}
     for role, folder in zip((*ROLES, LEVEL_ROLE), options.folders, strict=False):
