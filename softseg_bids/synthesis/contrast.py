@@ -23,8 +23,7 @@ from softseg_bids.synthesis.geometry import smooth_noise
 #        grey lesion syrinx brain skull tissue_a tissue_b tissue_c tissue_d gullet cerebellum pia
 # The pia is known least. Published masks of the same cords are larger on T2w and T2*w than on diffusion
 # images (Bédard et al. 2025: a binary model of each contrast), where nothing but the cord is bright: it is
-# drawn like the cord in the former, like fluid in the latter, and between them else. Free sequences follow:
-# any share of fluid there, whichever was brighter, taught to leave half of it on T2*w.
+# drawn like the cord in the former, like fluid in the latter, and between them else.
 SEQUENCES: dict[str, tuple[float, ...]] = {
     "T1w": (.02, .45, .95, .45, .35, .40, .60, .35, .10, .15, .85, .25, .18, .55, .72,
             .62, .55, .22, .60, .30, .40, .55, .35, .50, .40, .62, .60),
@@ -142,8 +141,7 @@ def _draw(rng: Generator, name: str | None, strength: float) -> Contrast:
         signal[INDEX["air"]] = rng.uniform(0, 0.08)
         signal[INDEX["cortex"]] *= rng.uniform(0.05, 1.0)
         signal[INDEX["csf"]] = _free_csf(rng, cord)
-        step = signal[INDEX["csf"]] - cord
-        signal[INDEX["pia"]] = cord + rng.uniform(*((0.0, 0.5) if step > 0 else (0.4, 1.0))) * step
+        signal[INDEX["pia"]] = rng.uniform(*sorted((cord, signal[INDEX["csf"]])))
     else:
         signal = np.array(SEQUENCES[name]) * np.exp(rng.normal(0, 0.2 * strength, n))
         signal = signal + rng.normal(0, 0.03 * strength, n)
