@@ -115,7 +115,7 @@ def _build(path: Path, role: str, entry: Any, device: torch.device) -> tuple[Arc
     try:
         fields = {name: tuple(value) for name, value in entry["architecture"].items()}
         architecture = Architecture(**fields)
-        _, _ = architecture.scaling
+        _slope, _offset = architecture.scaling  # told now, not in the middle of a run
         network = FoldedUNet(architecture)
         network.load_state_dict({name: tensor.float() for name, tensor in entry["state"].items()})
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
