@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from softseg_bids.image.grid import Array, Floats, Grid
-from softseg_bids.model.along import segment_along
+from softseg_bids.model.along import BATCH, segment_along
 from softseg_bids.model.network import Architecture
 
 CPU = torch.device("cpu")
@@ -20,10 +20,16 @@ RADIUS_MM = 5.0
 class Brightness(nn.Module):
     """A network that takes what is bright for cord, and tells how many windows it saw."""
 
-    windows = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    @property
+    def windows(self) -> int:
+        return sum(self.batches)
 
     def forward(self, image: Tensor) -> Tensor:
-        self.windows += 1
+        self.batches.append(len(image))
         # In a window without any contrast normalised values are noise: nothing is bright there.
         return 20 * (image - 1.0)
 
@@ -69,6 +75,14 @@ def test_a_cord_located_in_full_is_looked_at_once() -> None:
     # All 150 mm of the image, in windows of 32 mm of which half overlaps.
     assert counts[0] == 9
     assert counts[1] <= 2.5 * counts[0]
+
+
+def test_windows_come_several_at_a_time_and_none_alone() -> None:
+    array, grid = rod((40, 30, 50), 0.0, -70.0, 60.0)
+    network = Brightness()
+    segment_along((ARCHITECTURE, network), CPU, array, grid, line(0.0, -66.0, 56.0))
+    assert network.batches == [5, 4]
+    assert max(network.batches) <= BATCH
 
 
 def test_it_goes_no_further_than_the_image() -> None:

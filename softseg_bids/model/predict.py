@@ -13,7 +13,7 @@ from torch import Tensor
 from softseg_bids.core.cord import Centreline, keep_cord, trace
 from softseg_bids.image.grid import Array, Grid, canonical, like_stored, line_world, resample, respaced
 from softseg_bids.image.volume import DataError, Volume
-from softseg_bids.model.along import segment_along
+from softseg_bids.model.along import BATCH, segment_along
 from softseg_bids.model.checkpoint import load_checkpoint
 from softseg_bids.model.edges import to_voxels
 from softseg_bids.model.network import Architecture, FoldedUNet, normalise
@@ -138,7 +138,7 @@ def locate(model: Model, array: Array, grid: Grid) -> tuple[Centreline | None, G
         return logits.sigmoid()
 
     found = sliding_window_inference(
-        padded[None, None], architecture.window, 1, fraction, overlap=0.375, mode="gaussian"
+        padded[None, None], architecture.window, BATCH, fraction, overlap=0.375, mode="gaussian"
     )
     soft = found[0, 0][inner].cpu().numpy()
     spacing = coarse.spacing_mm
