@@ -12,6 +12,7 @@ from bench import levels
 from bench.level_cases import make, with_other_heights
 from bench.levels import Judged, figures, judge, landmark_row, main, tables
 from softseg_bids.app.finding import Decision
+from softseg_bids.model.weights import DEFAULT
 
 TRUE = {2: 16.0, 3: 36.0, 4: 53.0, 5: 69.0, 6: 85.0, 7: 101.0, 9: 140.0, 22: 400.0, 50: -26.0, 60: 420.0}
 NECK = (3, 4, 5)
@@ -90,6 +91,17 @@ def test_truth_is_in_view_and_of_the_body() -> None:
     heights = [case.landmarks_mm[50][2], case.landmarks_mm[2][2], case.tips_mm[3][2]]
     assert heights == sorted(heights, reverse=True)
     assert 60 not in case.landmarks_mm
+
+
+def test_an_image_is_drawn_read_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(levels, "_model", None, raising=False)
+    monkeypatch.setattr(levels, "_levels", None, raising=False)
+    levels._prepare(DEFAULT, is_true_line=True)
+    row, case = levels.look_and_judge(0), make(0)
+    # A plain neck, along its true line: what is shown must be told along the same axis as the truth.
+    assert row.view == case.view == "neck" and set(row.errors_mm) >= set(case.tips_mm)
+    assert set(row.landmarks_mm) == set(case.landmarks_mm)
+    assert not row.is_wrong and not row.missing and not row.flags
 
 
 def test_without_real_scans_that_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
